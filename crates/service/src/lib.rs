@@ -1,1 +1,11 @@
-//! Placeholder crate root: replaced by the first piece of work.
+//! What a kv server can do, free of any wire: the keyspace, identities and permissions, quotas, the
+//! memory accountant and the metrics. Front doors translate between their wire and this crate.
+#![forbid(unsafe_code)]
+
+mod identity;
+
+pub use identity::{
+    Identity, InvalidName, KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError, NAME_BYTES_MAX,
+    Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort, UnknownName,
+    check_name,
+};
