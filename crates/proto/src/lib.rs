@@ -9,6 +9,7 @@
 //! body, state. [`Opener`] hands out [`Frame`]s that have passed the first four.
 #![forbid(unsafe_code)]
 
+mod assembler;
 mod error;
 mod ext;
 mod handshake;
@@ -22,6 +23,9 @@ mod protection;
 mod seal;
 mod suite;
 
+pub use assembler::{
+    Assembled, Assembler, AssemblerError, AssemblerLimits, Assembly, AssemblyScope, Fragment, Overdue,
+};
 pub use error::{
     AuthFailed, CloseReason, DecodeError, DecodeKind, ErrorBody, ErrorCode, Limit,
     ProtocolViolation, Retry,
