@@ -22,6 +22,7 @@ mod open;
 mod protection;
 mod seal;
 mod suite;
+pub mod typed;
 
 pub use assembler::{
     Assembled, Assembler, AssemblerError, AssemblerLimits, Assembly, AssemblyScope, Fragment, Overdue,
