@@ -12,7 +12,10 @@
 //! Invariant: `retained_bytes` is the sum over the messages under way, and at most
 //! [`AssemblerLimits::retained_bytes_max`] (as far as the allocator gives what it was asked for).
 
-#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::as_conversions))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::as_conversions)
+)]
 
 mod error;
 mod fragment;

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod assembler;
+mod compress;
 mod error;
 mod ext;
 mod handshake;
@@ -25,8 +26,10 @@ mod suite;
 pub mod typed;
 
 pub use assembler::{
-    Assembled, Assembler, AssemblerError, AssemblerLimits, Assembly, AssemblyScope, Fragment, Overdue,
+    Assembled, Assembler, AssemblerError, AssemblerLimits, Assembly, AssemblyScope, Fragment,
+    Overdue,
 };
+pub use compress::{DecompressError, compress, decompress};
 pub use error::{
     AuthFailed, CloseReason, DecodeError, DecodeKind, ErrorBody, ErrorCode, Limit,
     ProtocolViolation, Retry,
