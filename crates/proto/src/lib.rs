@@ -13,6 +13,7 @@ mod assembler;
 mod compress;
 mod error;
 mod ext;
+mod fragmenter;
 mod handshake;
 mod header;
 mod keys;
@@ -38,6 +39,7 @@ pub use ext::{
     EXT_BYTES_MAX, ExtBuf, ExtError, ExtSet, Extensions, IF_ABSENT, IF_PRESENT, Idempotency,
     returns, tag as ext_tag,
 };
+pub use fragmenter::{CutError, CutLimits, Fragmenter, Piece, TOTAL_LEN_EXT_BYTES, TakeTurns};
 pub use handshake::{
     ClientHandshake, ClientHello, ClientRandom, ClientSettings, ClientStep, Established, KeyLookup,
     ServerHandshake, ServerRandom, ServerSettings, ServerStep, refusal,
