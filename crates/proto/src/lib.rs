@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod assembler;
+mod batch;
 mod compress;
 mod error;
 mod ext;
@@ -30,6 +31,7 @@ pub use assembler::{
     Assembled, Assembler, AssemblerError, AssemblerLimits, Assembly, AssemblyScope, Fragment,
     Overdue,
 };
+pub use batch::{Batch, BatchError, BatchItem, BatchItems, BatchWriteError, BatchWriter};
 pub use compress::{DecompressError, compress, decompress};
 pub use error::{
     AuthFailed, CloseReason, DecodeError, DecodeKind, ErrorBody, ErrorCode, Limit,
