@@ -1,1 +1,6 @@
-//! Placeholder crate root: replaced by the first piece of work.
+//! The kv server: listeners, TLS, connections, configuration, admin HTTP, graceful shutdown.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod devkey;
+pub mod keys;
