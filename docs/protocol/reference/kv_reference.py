@@ -355,16 +355,14 @@ def _known(pairs, lengths):
 
 
 def parse_hello(data):
-    lengths = {1: (2, 2), 2: (1, 16), 3: (4, 4), 4: (1, 64), 5: (32, 32), 6: (1, 255), 7: (32, 32), 8: (1, 255)}
+    lengths = {1: (2, 2), 2: (0, 4096), 3: (4, 4), 4: (1, 64), 5: (32, 32), 6: (0, 255), 7: (32, 32), 8: (0, 255)}
     got = _known(parse_fields(data), lengths)
     for tag in (1, 2, 5):
         if tag not in got:
             raise ProtocolError("malformed", f"field {tag} is missing")
     low, high = got[1]
-    if low < 2 or high < low:
+    if high < low:
         raise ProtocolError("malformed", "version range")
-    if 2 in got[2] and 7 not in got:
-        raise ProtocolError("malformed", "suite 2 without X25519 share")
     return {
         "version_min": low,
         "version_max": high,
@@ -372,30 +370,30 @@ def parse_hello(data):
         "capabilities": struct.unpack(">I", got.get(3, bytes(4)))[0],
         "key_id": _text(got[4]) if 4 in got else None,
         "nonce": got[5],
-        "server_name": _text(got[6]) if 6 in got else None,
+        "server_name": _text(got.get(6, b"")),
         "share": got.get(7),
-        "software": _text(got[8]) if 8 in got else None,
+        "software": _text(got.get(8, b"")),
     }
 
 
 def parse_welcome(data):
-    lengths = {1: (1, 1), 2: (1, 1), 3: (4, 4), 4: (16, 16), 5: (32, 32), 6: (1, 255), 7: (32, 32), 8: (20, 20)}
+    lengths = {1: (1, 1), 2: (1, 1), 3: (4, 4), 4: (16, 16), 5: (32, 32), 6: (0, 255), 7: (32, 32), 8: (20, 4096)}
     got = _known(parse_fields(data), lengths)
-    for tag in (1, 2, 3, 4, 5, 8):
+    for tag in (1, 2, 4, 5, 8):
         if tag not in got:
             raise ProtocolError("malformed", f"field {tag} is missing")
-    limits = struct.unpack(">5I", got[8])
-    if not 16384 <= limits[0] <= 16777216 or limits[1] < limits[0] or 0 in limits:
+    limits = struct.unpack(">5I", got[8][:20])
+    if len(got[8]) % 4 or not 16384 <= limits[0] <= 16777216 or 0 in (limits[1], limits[2], limits[4]):
         raise ProtocolError("malformed", "limits")
     if (got[2][0] == 2) != (7 in got):
         raise ProtocolError("malformed", "X25519 share")
     return {
         "version": got[1][0],
         "suite": got[2][0],
-        "capabilities": struct.unpack(">I", got[3])[0],
+        "capabilities": struct.unpack(">I", got.get(3, bytes(4)))[0],
         "session_id": got[4],
         "nonce": got[5],
-        "software": _text(got[6]) if 6 in got else None,
+        "software": _text(got.get(6, b"")),
         "share": got.get(7),
         "max_frame": limits[0],
         "max_message": limits[1],
@@ -703,8 +701,6 @@ def parse_batch(data, reply=False):
             raise ProtocolError("malformed", "inner header") from error
         if got["flags"] or got["request_id"] != (len(items) if reply else 0):
             raise ProtocolError("malformed", "inner flags or id")
-        if (got["opcode"] >= 128) != reply:
-            raise ProtocolError("malformed", "direction")
         at += 16
         a = at + got["ext_len"]
         b = a + got["key_len"]
