@@ -67,7 +67,7 @@ fn libfuzzer<'a>(workspace: &'a Workspace, target: &str, seconds: u64) -> Result
     let time = format!("-max_total_time={seconds}");
     let command = cmd!(
         sh,
-        "cargo fuzz run --fuzz-dir crates/fuzz {target} {gathered} {seeds} -- {time} -rss_limit_mb=2048 -timeout=10"
+        "cargo fuzz run --fuzz-dir crates/fuzz {target} {gathered} {seeds} -- {time} -verbosity=0 -print_final_stats=1 -rss_limit_mb=2048 -timeout=10"
     );
     // The sanitizer's flags are unstable; the toolchain stays the one that everything else uses.
     Ok(command.env("RUSTC_BOOTSTRAP", "1"))

@@ -25,16 +25,26 @@ pub(crate) fn formatting(workspace: &Workspace) -> Result<()> {
     Ok(cmd!(sh, "cargo fmt --all --check").run()?)
 }
 
-/// Clippy, one package at a time, all targets and features.
+/// Clippy, one package at a time, all targets and features. All packages are looked at, so that one
+/// run shows every mistake.
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
     let sh = &workspace.shell;
+    let mut failed = Vec::new();
     for package in workspace.packages()? {
-        cmd!(
+        let flags = ["--quiet", "--all-targets", "--all-features", "--no-deps"];
+        let command = cmd!(
             sh,
-            "cargo clippy --quiet --package {package} --all-targets --all-features -- -D warnings"
-        )
-        .run()?;
+            "cargo clippy --package {package} {flags...} -- -D warnings"
+        );
+        if command.run().is_err() {
+            failed.push(package);
+        }
     }
+    ensure!(
+        failed.is_empty(),
+        "clippy is not content with {}",
+        failed.join(", ")
+    );
     Ok(())
 }
 
@@ -54,11 +64,10 @@ pub(crate) fn documentation(workspace: &Workspace) -> Result<()> {
 /// installed, and checked in its dependencies and its sources everywhere.
 pub(crate) fn purity(workspace: &Workspace) -> Result<()> {
     let sh = &workspace.shell;
-    let tree = cmd!(
+    let tree = Workspace::read(&cmd!(
         sh,
         "cargo tree --package kv-proto --edges normal --no-default-features --prefix none"
-    )
-    .read()?;
+    ))?;
     let mut problems = purity::of_dependencies(&tree);
     let sources = workspace.root.join("crates/proto/src");
     problems.extend(purity::of_sources(&sources)?);

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a command line tool talks to its terminal"
 )]
 
@@ -21,6 +22,8 @@ mod tidy;
 mod tools;
 mod workspace;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
@@ -34,7 +37,17 @@ cargo xtask bench [ARGS]             release build, then the standard set of kv-
 cargo xtask fuzz --smoke             every fuzz target for a few seconds, and the canary
 cargo xtask fuzz TARGET --time 60s   one fuzz target for a while";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let Some((task, rest)) = arguments.split_first() else {

@@ -76,11 +76,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// Rules about crates: the arrows between them, and what each of them must say.
 fn manifests(workspace: &Workspace) -> Result<Vec<Problem>> {
     let sh = &workspace.shell;
-    let tree = cmd!(
+    let tree = Workspace::read(&cmd!(
         sh,
         "cargo tree --workspace --all-features --edges normal,build --depth 1 --prefix depth"
-    )
-    .read()?;
+    ))?;
     let mut problems = crates::arrows(&tree);
     for package in workspace.packages()? {
         let directory = match package.strip_prefix("kv-") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use xshell::{Shell, cmd};
+use xshell::{Cmd, Shell, cmd};
 
 /// The workspace this program was built from, and a shell that stands in its root.
 pub(crate) struct Workspace {
@@ -29,9 +29,7 @@ impl Workspace {
     /// The names of the workspace's packages, in the order cargo gives them.
     pub(crate) fn packages(&self) -> Result<Vec<String>> {
         let sh = &self.shell;
-        let tree = cmd!(sh, "cargo tree --workspace --depth 0 --prefix none")
-            .quiet()
-            .read()?;
+        let tree = cmd!(sh, "cargo tree --workspace --depth 0 --prefix none").read()?;
         let names = tree
             .lines()
             .filter_map(|line| line.split_whitespace().next());
@@ -48,6 +46,12 @@ impl Workspace {
             start.elapsed().as_secs_f64()
         );
         Ok(())
+    }
+
+    /// Runs a command for its output; it is printed first, like every other.
+    pub(crate) fn read(command: &Cmd<'_>) -> Result<String> {
+        println!("$ {command}");
+        Ok(command.read()?)
     }
 
     /// Whether an environment variable says that this is a CI run.
