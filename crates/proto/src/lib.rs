@@ -11,6 +11,8 @@
 
 mod assembler;
 mod batch;
+#[cfg(feature = "codec")]
+mod codec;
 mod compress;
 mod error;
 mod ext;
@@ -20,6 +22,7 @@ mod header;
 mod keys;
 pub mod limits;
 mod mac;
+mod message;
 mod opcode;
 mod open;
 mod protection;
@@ -32,6 +35,8 @@ pub use assembler::{
     Overdue,
 };
 pub use batch::{Batch, BatchError, BatchItem, BatchItems, BatchWriteError, BatchWriter};
+#[cfg(feature = "codec")]
+pub use codec::{CodecError, KvCodec};
 pub use compress::{DecompressError, compress, decompress};
 pub use error::{
     AuthFailed, CloseReason, DecodeError, DecodeKind, ErrorBody, ErrorCode, Limit,
@@ -49,6 +54,7 @@ pub use handshake::{
 pub use header::{BodyLen, Flags, HEADER_LEN, Header, MAGIC, PREFIX_LEN, VERSION_1, VERSION_2};
 pub use keys::{DirectionKeys, Key, Schedule, Transport, transcript_hash};
 pub use mac::{MacKey, MacStream, TAG_LEN, Tag, checksum};
+pub use message::{KvMessage, MessageError};
 pub use opcode::{
     Answer, BodyBound, Direction, Needs, Opcode, OpcodeByte, OpcodeInfo, Repeat, UnknownOpcode,
 };
