@@ -134,7 +134,7 @@ def limits(max_frame=1 << 20, max_message=16 << 20, in_flight=1024, streams=64, 
 
 
 def session(name, suite, offered, psk=None, key_id=None, exporter=None, capabilities=(0, 0),
-            server_name=None, software=("kv-client/0.1.0", "kv-server/0.1.0"), identity="dev",
+            server_name="localhost", software=("kv-client/0.1.0", "kv-server/0.1.0"), identity="dev",
             permissions=("read", "write", "scan"), extra=()):
     shares = 2 in offered
     hello_fields = [(1, bytes([2, 2])), (2, bytes(offered)), (3, u32(capabilities[0]))]
@@ -482,8 +482,10 @@ def continuation_vectors():
     add("the id is free again after the last piece", three + three)
     add("not finished", three[:2])
     add("a value exactly at the limit", wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(8192), 4096)), 8192)
-    long = wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(8193), 4096))
-    add("one byte over the limit is refused and the pieces dropped", long + single, 8192)
+    long = wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(16385), 8192))
+    add("one byte over the limit is refused and the pieces dropped", long + single, 16384)
+    many = wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(12289), 4096))
+    add("more pieces than the limit can need", many[:2], 8192)
 
     def piece(flags, ext, key, data, opcode=SET, request_id=5):
         return wire(opcode, request_id, [(flags, ext, key, data)])[0]
@@ -793,7 +795,7 @@ def worked_example():
     show("server nonce", vector["server_nonce"])
     show("session id", vector["session_id"])
     out.append("```\n\nThe client sends HELLO. Header, zero tag, then the fields 1 (versions 2 to 2), 2 (suite 1), 3 (no"
-               "\ncapabilities), 4 (`dev`), 5 (nonce) and 8 (`kv-client/0.1.0`):\n\n```")
+               "\ncapabilities), 4 (`dev`), 5 (nonce), 6 (`localhost`) and 8\n(`kv-client/0.1.0`):\n\n```")
     show("HELLO", vector["hello"])
     out.append("```\n\nThe server answers with WELCOME. Its fields: 1 (version 2), 2 (suite 1), 3, 4 (session id), 5 (nonce), 6"
                "\n(`kv-server/0.1.0`) and 8 (limits). The tag is computed below:\n\n```")

@@ -588,6 +588,8 @@ class Assembler:
         state = self.partial[rid]
         state[3] += len(value)
         state[4] += 1
+        if state[4] + more > self.pieces_max():
+            raise ProtocolError("limit")
         wrong = opcode != state[0] or flags != state[1] or ext or key
         if wrong or len(value) < (PIECE_MIN if more else 1):
             raise ProtocolError("continuation")
@@ -601,6 +603,10 @@ class Assembler:
         if state[5] is None:
             return None
         return "message", self._message(state[6], flags, state[7], state[8], b"".join(state[5]))
+
+    def pieces_max(self):
+        """[P-9.2]; a piece that is not the last leaves room for the last."""
+        return max(2, -(-self.max_message // PIECE_MIN))
 
     @staticmethod
     def _message(got, flags, ext, key, value):
