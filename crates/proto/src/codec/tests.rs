@@ -245,7 +245,7 @@ fn a_frame_beyond_the_limit_is_neither_sent_nor_awaited() {
     assert!(wire.is_empty());
 
     let huge = KvMessage::new(Opcode::Set, 2, "key", "").header(3).unwrap();
-    let huge = crate::header::Header {
+    let huge = Header {
         value_len: u32::MAX,
         ..huge
     };
