@@ -36,7 +36,7 @@ impl AssemblerLimits {
         Self {
             message_bytes_max,
             messages_max: 64,
-            retained_bytes_max: 32 * 1024 * 1024,
+            retained_bytes_max: retained_for(message_bytes_max),
             fragment_charge_min: 512,
             fragment_bytes_min,
             fragments_max: fragments_for(message_bytes_max, fragment_bytes_min),
@@ -61,6 +61,14 @@ impl Default for AssemblerLimits {
     fn default() -> Self {
         Self::with_message_bytes_max(16 * 1024 * 1024)
     }
+}
+
+/// 32 MiB, and never too little for one message of the longest length with its head.
+const fn retained_for(message: usize) -> usize {
+    const RETAINED: usize = 32 * 1024 * 1024;
+    const HEAD: usize = crate::ext::EXT_BYTES_MAX + crate::limits::KEY_BYTES_MAX;
+    let needed = message.saturating_add(HEAD);
+    if needed > RETAINED { needed } else { RETAINED }
 }
 
 /// How many fragments an honest sender needs at most, and never fewer than two.

@@ -359,6 +359,35 @@ fn the_default_number_of_fragments_is_what_the_longest_message_needs() {
 }
 
 #[test]
+fn the_longest_message_that_is_allowed_always_fits_with_its_head() {
+    for message_bytes_max in [64 * 1024, 40 * 1024 * 1024] {
+        let mut assembler =
+            Assembler::new(AssemblerLimits::with_message_bytes_max(message_bytes_max));
+        let piece = vec![0; 32 * 1024];
+        let head = Fragment {
+            ext: &[0; 255],
+            key: &[0; 65_535],
+            ..first(ID, message_bytes_max, &piece)
+        };
+        assembler.begin(0, &head).unwrap();
+        for _ in 2..message_bytes_max / piece.len() {
+            assert_eq!(
+                assembler.append(0, &next(ID, &piece)),
+                Ok(Assembly::Pending)
+            );
+        }
+        assert!(matches!(
+            assembler.append(0, &last(ID, &piece)),
+            Ok(Assembly::Complete(_))
+        ));
+    }
+    assert_eq!(
+        AssemblerLimits::default().retained_bytes_max,
+        32 * 1024 * 1024
+    );
+}
+
+#[test]
 fn the_value_is_exactly_as_long_as_declared() {
     let total = 2 * MIN;
     let request_id = ID;
