@@ -7,14 +7,18 @@
 //! `unsafe` stands in `memory/entry.rs`, `memory/table.rs`, `memory/directory.rs` and
 //! `memory/prefetch.rs` only.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod error;
+mod memory;
 mod op;
 mod outcome;
 mod time;
 
 pub use engine::{Atomic, Engine, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Stats};
 pub use error::{Blame, StoreError};
+pub use memory::{MemoryConfig, MemoryEngine};
 pub use op::{Batch, Completion, Condition, Expiry, Op, OwnedOp, OwnedRange};
 pub use outcome::{BatchOutcome, Entry, Outcome, OwnedEntry, OwnedOutcome, Sink, Value};
 pub use time::Now;

@@ -1,0 +1,50 @@
+//! The ordered index of one shard: the keys it holds, sorted. Built at the first scan and kept in
+//! step from then on; a store that is never scanned pays nothing.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+/// About what a key costs beside its own bytes: the fat pointer in a tree node that is two thirds
+/// full, and the allocator's rounding.
+const KEY_OVERHEAD_BYTES: usize = 40;
+
+/// Bytes the index takes for `key`.
+pub(super) const fn key_bytes(key: &[u8]) -> usize {
+    key.len() + KEY_OVERHEAD_BYTES
+}
+
+/// Sorted keys.
+pub(super) struct Order {
+    keys: BTreeSet<Box<[u8]>>,
+}
+
+impl Order {
+    pub(super) fn of(keys: Vec<Box<[u8]>>) -> Self {
+        Self {
+            keys: keys.into_iter().collect(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: &[u8]) {
+        self.keys.insert(key.into());
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.keys.remove(key);
+    }
+
+    /// Keys from `bound` on, ascending.
+    pub(super) fn upwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
+        self.keys
+            .range::<[u8], _>((bound, Bound::Unbounded))
+            .map(|key| &**key)
+    }
+
+    /// Keys from `bound` on, descending.
+    pub(super) fn downwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
+        self.keys
+            .range::<[u8], _>((Bound::Unbounded, bound))
+            .rev()
+            .map(|key| &**key)
+    }
+}
