@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 mod identity;
+mod metrics;
 
 pub use identity::{
     Identity, InvalidName, KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError, NAME_BYTES_MAX,
     Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort, UnknownName,
     check_name,
+};
+pub use metrics::{
+    AuthResult, BuildInfo, Certificate, CertificateTimes, Closure, Code, Door, Durations,
+    Exposition, FrameRejection, LibraryGuard, Listener, Mechanism, Metrics, Operation,
+    ProcessSample, RateScope, Recorder, Rejection, Scrape, StoreSample, Success, TlsResult,
 };
