@@ -86,6 +86,8 @@ enum Mode {
         last_id: u32,
         /// Replies repeat the request's id in any order; only a server checks that they ascend.
         ascending: bool,
+        /// The bound from the first verified frame on, where another one holds for that frame.
+        proven_bytes_max: Option<u32>,
     },
     V2(Protection),
 }
@@ -98,6 +100,7 @@ impl Opener {
             key: MacKey::new(key),
             last_id: 0,
             ascending: true,
+            proven_bytes_max: None,
         };
         Self {
             mode,
@@ -112,6 +115,7 @@ impl Opener {
             key: MacKey::new(key),
             last_id: 0,
             ascending: false,
+            proven_bytes_max: None,
         };
         Self {
             mode,
@@ -131,6 +135,19 @@ impl Opener {
     /// Sets the bound of a frame's body, once the session's limits are in force.
     pub const fn set_frame_bytes_max(&mut self, max: u32) {
         self.frame_bytes_max = max;
+    }
+
+    /// In version 1, bounds the first frame by `max`: until its tag has verified, the peer has proven
+    /// nothing [P-4.13].
+    pub(crate) const fn limit_first_frame(&mut self, max: u32) {
+        if let Mode::V1 {
+            proven_bytes_max, ..
+        } = &mut self.mode
+            && max < self.frame_bytes_max
+        {
+            *proven_bytes_max = Some(self.frame_bytes_max);
+            self.frame_bytes_max = max;
+        }
     }
 
     /// Takes the next whole frame off the front of `input`, which then stands behind it. `None`: the
@@ -175,6 +192,7 @@ impl Opener {
                 key,
                 last_id,
                 ascending,
+                proven_bytes_max,
             } => {
                 key.tag(&[raw, body]).verify(tag)?;
                 check_version_1(&header)?;
@@ -183,6 +201,9 @@ impl Opener {
                         return Err(ProtocolViolation::Replayed.into());
                     }
                     *last_id = header.request_id;
+                }
+                if let Some(max) = proven_bytes_max.take() {
+                    self.frame_bytes_max = max;
                 }
             }
             Mode::V2(protection) => {

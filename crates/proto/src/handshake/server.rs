@@ -160,8 +160,11 @@ impl<'s> ServerHandshake<'s> {
     }
 
     fn version_1(&self, key: &Secret) -> ServerStep {
+        let max = self.settings.limits.frame_bytes_max;
+        let mut opener = Opener::version_1_server(key.expose(), max);
+        opener.limit_first_frame(HANDSHAKE_BODY_BYTES_MAX);
         ServerStep::Version1 {
-            opener: Opener::version_1_server(key.expose(), self.settings.limits.frame_bytes_max),
+            opener,
             sealer: Sealer::version_1(key.expose()),
         }
     }

@@ -275,3 +275,41 @@ fn a_detached_value_is_sealed_like_an_inline_one() {
     let (mut sealer, _) = pair(Suite::Encrypted);
     assert!(sealer.seal_detached(&mut Vec::new(), 0, b"value").is_err());
 }
+
+#[test]
+fn the_first_version_1_frame_has_the_limit_of_an_unproven_peer() {
+    let frame = |id, len| {
+        let mut out = Vec::new();
+        let start = write_frame(
+            &mut out,
+            FrameHead::new(Opcode::Set, id),
+            &[],
+            b"key",
+            &vec![7; len],
+        );
+        Sealer::version_1(&[1; 32]).seal(&mut out, start);
+        out
+    };
+    let open = |opener: &mut Opener, mut bytes: Vec<u8>| {
+        opener
+            .next(&mut bytes.as_mut_slice())
+            .map(|frame| frame.is_some())
+    };
+    let limited = || {
+        let mut opener = Opener::version_1_server(&[1; 32], 8_192);
+        opener.limit_first_frame(4_096);
+        opener
+    };
+    let too_long = Err(CloseReason::Limit(Limit::FrameBytes));
+    assert_eq!(open(&mut limited(), frame(1, 4_094)), too_long);
+    let mut opener = limited();
+    assert_eq!(open(&mut opener, frame(1, 4_093)), Ok(true));
+    assert_eq!(open(&mut opener, frame(2, 8_189)), Ok(true));
+    assert_eq!(open(&mut opener, frame(3, 8_190)), too_long);
+    // A frame that fails proves nothing.
+    let mut opener = limited();
+    let mut forged = frame(1, 10);
+    forged[20] ^= 1;
+    assert!(open(&mut opener, forged).is_err());
+    assert_eq!(open(&mut opener, frame(1, 4_094)), too_long);
+}
