@@ -2,9 +2,12 @@
 //! memory accountant and the metrics. Front doors translate between their wire and this crate.
 #![forbid(unsafe_code)]
 
+mod accountant;
 mod identity;
 mod metrics;
+mod quota;
 
+pub use accountant::{Accountant, Lease, Pressure, Thresholds};
 pub use identity::{
     Identity, InvalidName, KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError, NAME_BYTES_MAX,
     Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort, UnknownName,
@@ -15,3 +18,4 @@ pub use metrics::{
     Exposition, FrameRejection, LibraryGuard, Listener, Mechanism, Metrics, Operation,
     ProcessSample, RateScope, Recorder, Rejection, Scrape, StoreSample, Success, TlsResult,
 };
+pub use quota::{Quota, QuotaConfig, Quotas, Share, Verdict};
