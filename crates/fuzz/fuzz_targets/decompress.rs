@@ -1,0 +1,4 @@
+//! Entry point of the fuzz target `decompress`; what it checks stands beside its function.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kv_testkit::fuzz::DECOMPRESS.run(data));
