@@ -4,3 +4,4 @@
 pub mod config;
 pub mod devkey;
 pub mod keys;
+pub mod tls;
