@@ -48,7 +48,7 @@ fn canary(workspace: &Workspace) -> Result<()> {
     let prefix = format!("-artifact_prefix={}/", artifacts.display());
     let result = libfuzzer(workspace, CANARY, CANARY_SECONDS)?
         .arg(prefix)
-        .quiet()
+        .ignore_stderr()
         .run();
     let found = sh.read_dir(&artifacts)?.len();
     ensure!(
