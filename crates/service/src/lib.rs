@@ -2,16 +2,29 @@
 //! memory accountant and the metrics. Front doors translate between their wire and this crate.
 #![forbid(unsafe_code)]
 
+mod access;
 mod accountant;
+mod clock;
 mod identity;
+mod keyspace;
 mod metrics;
 mod quota;
+mod sweeper;
 
+pub use access::{Denied, check_access, needed};
 pub use accountant::{Accountant, Lease, Pressure, Thresholds};
+pub use clock::{Clock, SystemClock};
 pub use identity::{
     Identity, InvalidName, KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError, NAME_BYTES_MAX,
     Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort, UnknownName,
     check_name,
+};
+pub use keyspace::Service;
+pub use kv_store::{
+    Atomic, Batch, BatchOutcome, Blame, Completion, Condition, Engine, Entry, Expiry,
+    INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MemoryConfig, MemoryEngine, Now, Op, Outcome,
+    OwnedEntry, OwnedOp, OwnedOutcome, OwnedRange, Page, PageLimits, ScanDone, ScanRange,
+    ScannedPage, Sink, Stats, StoreError, Value,
 };
 pub use metrics::{
     AuthResult, BuildInfo, Certificate, CertificateTimes, Closure, Code, Door, Durations,
@@ -19,3 +32,4 @@ pub use metrics::{
     ProcessSample, RateScope, Recorder, Rejection, Scrape, StoreSample, Success, TlsResult,
 };
 pub use quota::{Quota, QuotaConfig, Quotas, Share, Verdict};
+pub use sweeper::{SWEEP_STEP_MAX, SWEEP_STEP_MIN, Sweeper, Swept};
