@@ -106,7 +106,7 @@ def v1_vectors():
     add("OK with a value", "OK", 1, b"", b"hello")
     add("OK without", "OK", 2)
     add("NOTFOUND", "NOTFOUND", 5)
-    add("ERR", "ERR", 6, b"", b"INVALID_ARGUMENT: request id must increase")
+    add("ERR", "ERR", 0, b"", b"INVALID_ARGUMENT: a request id must be greater than all before it")
     add("ERR for a version, tagged", "ERR", 0, b"", b"UNSUPPORTED_VERSION: supported versions 1-2")
 
     def bad(name, data, key=secret):

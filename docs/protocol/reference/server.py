@@ -69,10 +69,12 @@ class Store:
         return self.entries[key]
 
 
-def expiry_of(ext, otherwise=None):
+def expiry_of(ext, otherwise=None, touch=False):
     if EXT["TTL_MS"] not in ext:
         return otherwise
     ttl = int.from_bytes(ext[EXT["TTL_MS"]], "big")
+    if ttl == 0 and not touch:
+        raise Refused("INVALID_ARGUMENT", "TTL_MS is 0")
     return min(now_ms() + ttl, 2**64 - 1) if ttl else None
 
 
@@ -94,10 +96,10 @@ def execute(store, name, ext, key, value):
         raise Refused("INVALID_ARGUMENT", "key or value of a wrong form")
     store.check(key, ext)
     entry = store.get(key)
-    length = [("VALUE_LEN", struct.pack(">I", len(entry[0])))] if entry and returns else []
+    length = [("VALUE_LEN", struct.pack(">I", len(entry[0])))] if entry else []
     shown = b"" if returns & 2 or entry is None else entry[0]
     if name == "GET":
-        return (OP["OK"], metadata(entry) + length, shown) if entry else (OP["NOTFOUND"], [], b"")
+        return (OP["OK"], metadata(entry) + (length if returns & 2 else []), shown) if entry else (OP["NOTFOUND"], [], b"")
     if name == "SET":
         new = store.put(key, value, ext.get(EXT["CONTENT_TYPE"], b"\0")[0], expiry_of(ext))
         items = metadata(new, content=False) + (length if returns & 1 else [])
@@ -114,7 +116,7 @@ def execute(store, name, ext, key, value):
     if name == "TOUCH":
         if not entry:
             return OP["NOTFOUND"], [], b""
-        return OP["OK"], metadata(store.put(key, entry[0], entry[1], expiry_of(ext)), content=False), b""
+        return OP["OK"], metadata(store.put(key, entry[0], entry[1], expiry_of(ext, touch=True)), content=False), b""
     if len(value) not in (0, 8):
         raise Refused("INVALID_ARGUMENT", "a delta is 8 bytes")
     delta = struct.unpack(">q", value)[0] if value else 1
@@ -123,7 +125,7 @@ def execute(store, name, ext, key, value):
     if not (digits.isascii() and digits.isdigit()) or not -(2**63) <= int(text) + delta < 2**63 or not -(2**63) <= int(text) < 2**63:
         raise Refused("WRONG_TYPE", "not a decimal number of 64 bits")
     total = int(text) + delta
-    new = store.put(key, str(total).encode(), entry[1] if entry else 1, expiry_of(ext, entry[3] if entry else None))
+    new = store.put(key, str(total).encode(), entry[1] if entry else 0, expiry_of(ext, entry[3] if entry else None))
     return OP["OK"], metadata(new, content=False), struct.pack(">q", total)
 
 
@@ -335,7 +337,7 @@ class Connection:
                 continue
             credit -= 1
             items = metadata(entry)
-            if returns:
+            if returns & 2:
                 items.append(("VALUE_LEN", struct.pack(">I", len(entry[0]))))
             self.send(OP["ITEM"], rid, items, key, b"" if returns & 2 else entry[0])
         self.streams[rid][1] = credit
