@@ -65,6 +65,8 @@ pub enum Needs {
     Read,
     /// Changing keys.
     Write,
+    /// Walking over keys and watching them.
+    Scan,
     /// Server statistics and the list of clients.
     Observe,
     /// Administration.
@@ -159,9 +161,9 @@ commands! {
     /// Removes one entry.
     3 Del "DEL" since 1 KEYS, false, Write, WithIdempotency, Single, [REQUEST WRITE RETURN], true;
     /// Streams the entries below a prefix in key order.
-    4 Scan "SCAN" since 2 KEYS, false, Read, Safe, Stream, [REQUEST CREDIT LIMIT REVERSE RETURN], true;
+    4 Scan "SCAN" since 2 KEYS, false, Scan, Safe, Stream, [REQUEST CREDIT LIMIT REVERSE RETURN], true;
     /// Streams changes of a key or a prefix.
-    5 Watch "WATCH" since 2 KEYS, false, Read, Safe, Stream, [REQUEST CREDIT FROM_VERSION EXACT RETURN], false;
+    5 Watch "WATCH" since 2 KEYS, false, Scan, Safe, Stream, [REQUEST CREDIT FROM_VERSION EXACT RETURN], false;
     /// Several requests under one tag.
     6 Batch "BATCH" since 2 MESSAGE, true, Session, WithIdempotency, Single, [REQUEST IDEMPOTENCY ATOMIC TOTAL_LEN], true;
     /// Adds to a decimal number.

@@ -244,6 +244,16 @@ pub enum EngineChoice {
     Memory,
 }
 
+impl EngineChoice {
+    /// The name in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// `[shutdown]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {

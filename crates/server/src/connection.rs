@@ -1,0 +1,168 @@
+//! One native connection from its first byte to its last: TLS if configured, handshake, session.
+//!
+//! Owns the order of these and what the log and the metrics say about how it ended. Accepting,
+//! counting and draining connections is the listener's.
+
+mod batch;
+mod budget;
+mod control;
+mod core;
+mod due;
+mod egress;
+mod establish;
+mod finish;
+mod inflight;
+mod intake;
+mod mailbox;
+mod outbox;
+mod peer;
+mod pool;
+mod read_buffer;
+mod reply;
+mod request;
+mod run;
+mod session;
+mod streams;
+mod tally;
+mod timers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kv_service::{Closure, FrameRejection, Listener};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+
+use crate::shared::Shared;
+pub(crate) use establish::Arrived;
+pub(crate) use mailbox::{Mailbox, Signals};
+pub(crate) use peer::Peer;
+use session::{End, Session};
+
+/// How long a connection that we closed is read from, so that what we said last is not lost to a
+/// reset.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Serves a connection over plain TCP or any byte stream.
+pub(crate) async fn serve_plain<S>(stream: S, arrived: Arrived, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let timeout = shared.config.limits.authentication_timeout;
+    let transport = establish::Carrier::plain(arrived.address);
+    serve(stream, transport, timeout, arrived, shared).await;
+}
+
+/// Serves a connection that begins with TLS.
+pub(crate) async fn serve_tls<S>(stream: S, arrived: Arrived, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let timeout = shared.config.limits.authentication_timeout_tls;
+    let began = tokio::time::Instant::now();
+    match establish::begin_tls(stream, arrived.address, timeout, &shared).await {
+        Ok((stream, carrier)) => {
+            let left = timeout.saturating_sub(began.elapsed());
+            serve(stream, carrier, left, arrived, shared).await;
+        }
+        Err(error) => {
+            tracing::debug!(conn_id = arrived.id, peer = ?arrived.address, %error, "TLS failed");
+            shared.metrics.closed(Listener::Native, Closure::Error);
+        }
+    }
+}
+
+async fn serve<S>(
+    mut stream: S,
+    carrier: establish::Carrier,
+    timeout: std::time::Duration,
+    arrived: Arrived,
+    shared: Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Arrived {
+        id,
+        address,
+        unauthenticated,
+    } = arrived;
+    let opened = tokio::time::timeout(
+        timeout,
+        establish::handshake(&mut stream, id, &carrier, &shared),
+    );
+    let opened = match opened.await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(failure)) => {
+            establish::on_failure(&mut stream, id, address, &failure, &shared).await;
+            return;
+        }
+        Err(_elapsed) => {
+            tracing::debug!(conn_id = id, peer = ?address, "not authenticated in time");
+            shared.metrics.closed(Listener::Native, Closure::Slow);
+            return;
+        }
+    };
+    drop(unauthenticated);
+    let peer = Arc::clone(&opened.core.peer);
+    let membership = crate::registry::join(&shared, Arc::clone(&peer));
+    let library = shared.library(&peer.software);
+    tracing::debug!(conn_id = id, peer = ?address, identity = %peer.identity, "session open");
+    let mut session = Session::new(stream, opened.input, opened.opener, opened.core);
+    session.walk();
+    let end = (&mut session).await;
+    drop((membership, library));
+    session.release();
+    on_end(id, address, &end, &shared);
+    let Session { stream, .. } = session;
+    linger(stream, &end).await;
+}
+
+/// Says that nothing follows, and waits a moment for the peer to have read it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, end: &End) {
+    match end {
+        End::Io(kind) => {
+            tracing::trace!(?kind, "nothing more to say");
+            return;
+        }
+        End::Truncated => return,
+        _ => {}
+    }
+    let farewell = async {
+        stream.shutdown().await?;
+        let mut discard = [0; 512];
+        while tokio::io::AsyncReadExt::read(&mut stream, &mut discard).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A peer that does not close its side in time loses nothing but our patience.
+    let closed = tokio::time::timeout(LINGER, farewell).await;
+    tracing::trace!(in_time = closed.is_ok(), "connection closed");
+}
+
+fn on_end(id: u64, address: Option<SocketAddr>, end: &End, shared: &Shared) {
+    let closure = match end {
+        End::Goodbye | End::Truncated => Closure::Client,
+        End::Drained => Closure::Drain,
+        End::Killed => Closure::Killed,
+        End::Revoked => Closure::Auth,
+        End::Io(_) | End::Close(_) => Closure::Error,
+        End::Overdue(due::Overdue::Silent) => Closure::Idle,
+        End::Overdue(_) => Closure::Slow,
+    };
+    if let End::Close(reason) = end {
+        shared.metrics.frame_rejected(frame_rejection(*reason));
+        tracing::debug!(conn_id = id, peer = ?address, %reason, "connection refused a frame");
+    } else {
+        tracing::debug!(conn_id = id, peer = ?address, ?end, "session over");
+    }
+    shared.metrics.closed(Listener::Native, closure);
+}
+
+/// The label of a refused frame.
+fn frame_rejection(reason: kv_proto::CloseReason) -> FrameRejection {
+    use kv_proto::CloseReason;
+    match reason {
+        CloseReason::Auth(_) => FrameRejection::BadMac,
+        CloseReason::Limit(_) => FrameRejection::Oversize,
+        CloseReason::UnsupportedVersion(_) => FrameRejection::Version,
+        _ => FrameRejection::Malformed,
+    }
+}

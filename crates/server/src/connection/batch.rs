@@ -1,0 +1,341 @@
+//! BATCH: several key commands under one tag, answered by as many inner replies in one frame.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kv_proto::{
+    Batch as Items, BatchItem, ErrorCode, FrameHead, HEADER_LEN, Header, Opcode, OpcodeByte,
+    VERSION_2,
+};
+use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Sink, Value};
+
+use super::core::Core;
+use super::inflight::Work;
+use super::reply::{self, FrameSink};
+use super::request::{Meta, Reject, extensions, operation, permission};
+
+/// One item: what to ask, or why it is refused.
+type Item<'b> = Result<(Op<'b>, Meta), (Meta, Reject)>;
+
+impl Core {
+    /// Executes a BATCH.
+    pub(super) fn batch(&mut self, meta: Meta, atomic: bool, value: &[u8]) {
+        let items = match Items::requests(value) {
+            Ok(items) => items,
+            Err(error) => {
+                return self
+                    .reject_cheap(meta, &Reject::new(error.error_code(), error.to_string()));
+            }
+        };
+        let items: Vec<Item<'_>> = items
+            .iter()
+            .zip(0u32..)
+            .map(|(item, index)| self.batch_item(&item, index))
+            .collect();
+        let blocked = !self.inflight.is_empty()
+            && items
+                .iter()
+                .flatten()
+                .any(|(op, _)| self.inflight.blocks(op.key()));
+        if atomic {
+            self.batch_atomic(meta, &items, blocked);
+        } else {
+            self.batch_each(meta, &items, blocked);
+        }
+    }
+
+    fn batch_item<'b>(&self, item: &BatchItem<'b>, index: u32) -> Item<'b> {
+        let opcode = Opcode::try_from(item.opcode).unwrap_or(Opcode::Batch);
+        let mut meta = Meta::bare(opcode, index);
+        let allowed = matches!(
+            opcode,
+            Opcode::Get | Opcode::Set | Opcode::Del | Opcode::Incr | Opcode::Touch
+        );
+        if !allowed {
+            let text = format!("opcode {} has no place in a BATCH", item.opcode.0);
+            return Err((meta, Reject::new(ErrorCode::Unsupported, text)));
+        }
+        if let Some(needed) = permission(opcode.info().needs)
+            && !self.permissions.allows(needed)
+        {
+            let text = format!("{} needs the permission `{}`", opcode.name(), needed.name());
+            return Err((meta, Reject::new(ErrorCode::PermissionDenied, text)));
+        }
+        let ext = extensions(item.ext, opcode.info().ext).map_err(|reject| (meta, reject))?;
+        meta.returns = ext.returns.unwrap_or(0);
+        operation(opcode, &ext, item.key, item.value, self.now)
+            .map(|op| (op, meta))
+            .map_err(|reject| (meta, reject))
+    }
+
+    fn batch_atomic(&mut self, meta: Meta, items: &[Item<'_>], blocked: bool) {
+        if let Some((item, reject)) = items.iter().find_map(|item| item.as_ref().err()) {
+            return self.batch_refused(meta, item.request_id, reject);
+        }
+        let (ops, metas): (Vec<Op<'_>>, Vec<Meta>) = items.iter().flatten().copied().unzip();
+        let mut body = BatchBody::new(self.batch_bytes_max(), items.len());
+        if !blocked {
+            let mut sink = BodySink {
+                body: &mut body,
+                metas: &metas,
+                now: self.now,
+            };
+            let service = &self.shared.service;
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                service.run_atomic(self.now, &ops, &mut sink)
+            }));
+            match ran {
+                Ok(Atomic::NotNow) => {}
+                Ok(other) => return self.on_atomic(meta, other, &body),
+                Err(_) => return self.handler_panicked(meta),
+            }
+        }
+        let ops = ops.iter().map(Op::to_owned_op).collect();
+        self.wait(meta, Work::Batch(Batch { ops, atomic: true }, metas));
+    }
+
+    fn on_atomic(&mut self, meta: Meta, outcome: Atomic, body: &BatchBody) {
+        let (index, reject) = match outcome {
+            Atomic::Applied => return self.batch_reply(meta, body),
+            Atomic::Conflict { index, version } => {
+                let text = format!("item {index}: the condition does not hold");
+                let key = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
+                reply::conflict(&mut self.egress, meta.request_id, &key, version, &text);
+                return self
+                    .tally
+                    .count(meta.opcode, Some(ErrorCode::Conflict), false);
+            }
+            Atomic::WrongType { index } => (
+                index,
+                Reject::new(ErrorCode::WrongType, "the entry is not a decimal number"),
+            ),
+            Atomic::Failed { index, error } => (index, reply::store_error(error)),
+            Atomic::NotNow => (
+                0,
+                Reject::new(ErrorCode::Internal, "the batch was not executed"),
+            ),
+        };
+        self.batch_refused(meta, u32::try_from(index).unwrap_or(u32::MAX), &reject);
+    }
+
+    /// ERR for an atomic batch; its key is the item's index.
+    fn batch_refused(&mut self, meta: Meta, index: u32, reject: &Reject) {
+        let mut value = Vec::with_capacity(64);
+        kv_proto::ErrorBody {
+            code: reject.code.number(),
+            retry_after_ms: reject.retry_after_ms,
+            message: &format!("item {index}: {}", reject.message),
+        }
+        .encode(&mut value);
+        let head = FrameHead::new(Opcode::Err, meta.request_id);
+        self.egress
+            .frame(head, &[], &index.to_be_bytes(), Value::Inline(&value));
+        self.tally.count(meta.opcode, Some(reject.code), false);
+    }
+
+    fn batch_each(&mut self, meta: Meta, items: &[Item<'_>], blocked: bool) {
+        let mut body = BatchBody::new(self.batch_bytes_max(), items.len());
+        let mut at = 0;
+        while !blocked && at < items.len() {
+            match items.get(at) {
+                Some(Err((item, reject))) => {
+                    reply::error(&mut body, item.request_id, reject);
+                    at += 1;
+                }
+                Some(Ok(_)) => {
+                    let run: Vec<(Op<'_>, Meta)> = items
+                        .get(at..)
+                        .unwrap_or_default()
+                        .iter()
+                        .map_while(|item| item.as_ref().ok().copied())
+                        .collect();
+                    let (ops, metas): (Vec<Op<'_>>, Vec<Meta>) = run.into_iter().unzip();
+                    let mut sink = BodySink {
+                        body: &mut body,
+                        metas: &metas,
+                        now: self.now,
+                    };
+                    let service = &self.shared.service;
+                    let ran =
+                        catch_unwind(AssertUnwindSafe(|| service.run(self.now, &ops, &mut sink)));
+                    let Ok(done) = ran else {
+                        return self.handler_panicked(meta);
+                    };
+                    at += done;
+                    if done < ops.len() {
+                        break;
+                    }
+                }
+                None => break,
+            }
+        }
+        if at >= items.len() && !blocked {
+            return self.batch_reply(meta, &body);
+        }
+        self.batch_rest(meta, items, at, body);
+    }
+
+    /// What is left of a batch waits as a whole; its refused items are refused when it is answered.
+    fn batch_rest(&mut self, meta: Meta, items: &[Item<'_>], at: usize, body: BatchBody) {
+        let rest = items.get(at..).unwrap_or_default();
+        let mut ops = Vec::with_capacity(rest.len());
+        let mut plan = BatchPlan {
+            done: body,
+            items: Vec::with_capacity(rest.len()),
+        };
+        for item in rest {
+            match item {
+                Ok((op, item)) => {
+                    ops.push(op.to_owned_op());
+                    plan.items.push(Ok(*item));
+                }
+                Err((item, reject)) => plan.items.push(Err((*item, reject.clone()))),
+            }
+        }
+        self.wait(
+            meta,
+            Work::Planned(Batch { ops, atomic: false }, Box::new(plan)),
+        );
+    }
+
+    /// The outcomes of a batch that waited.
+    pub(super) fn on_batch_done(&mut self, meta: Meta, metas: &[Meta], outcome: &BatchOutcome) {
+        match outcome {
+            BatchOutcome::Done(outcomes) => {
+                let mut body = BatchBody::new(self.batch_bytes_max(), metas.len());
+                for (outcome, item) in outcomes.iter().zip(metas) {
+                    reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);
+                }
+                self.batch_reply(meta, &body);
+            }
+            BatchOutcome::Refused { index, outcome } => {
+                let refused = match outcome.as_outcome() {
+                    Outcome::Conflict { version } => Atomic::Conflict {
+                        index: *index,
+                        version,
+                    },
+                    Outcome::WrongType => Atomic::WrongType { index: *index },
+                    Outcome::Failed(error) => Atomic::Failed {
+                        index: *index,
+                        error,
+                    },
+                    _ => Atomic::NotNow,
+                };
+                self.on_atomic(meta, refused, &BatchBody::new(0, 0));
+            }
+            BatchOutcome::Failed(error) => self.reject(meta, &reply::store_error(*error)),
+        }
+    }
+
+    /// As [`Core::on_batch_done`], for a batch of which a part was answered at once.
+    pub(super) fn on_plan_done(&mut self, meta: Meta, plan: BatchPlan, outcome: &BatchOutcome) {
+        let outcomes = match outcome {
+            BatchOutcome::Done(outcomes) => outcomes,
+            BatchOutcome::Failed(error) => return self.reject(meta, &reply::store_error(*error)),
+            BatchOutcome::Refused { .. } => return self.handler_panicked(meta),
+        };
+        let mut body = plan.done;
+        let mut outcomes = outcomes.iter();
+        for item in &plan.items {
+            match item {
+                Ok(item) => {
+                    if let Some(outcome) = outcomes.next() {
+                        reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);
+                    }
+                }
+                Err((item, reject)) => reply::error(&mut body, item.request_id, reject),
+            }
+        }
+        self.batch_reply(meta, &body);
+    }
+
+    fn batch_reply(&mut self, meta: Meta, body: &BatchBody) {
+        let head = FrameHead::new(Opcode::Ok, meta.request_id);
+        self.egress
+            .frame(head, &[], &[], Value::Inline(&body.bytes));
+        self.count_ok(meta.opcode);
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        self.shared.config.limits.max_message_bytes.get()
+    }
+}
+
+/// A batch that could not be answered as a whole at once.
+pub(super) struct BatchPlan {
+    done: BatchBody,
+    items: Vec<Result<Meta, (Meta, Reject)>>,
+}
+
+/// The value of a BATCH reply: inner frames, without tags.
+pub(super) struct BatchBody {
+    bytes: Vec<u8>,
+    /// Replies may fill this much; behind it there is room for a TOO_LARGE per item.
+    max: usize,
+}
+
+/// The inner ERR that stands in for a reply without room.
+const TOO_LARGE_BYTES: usize = 64;
+
+impl BatchBody {
+    fn new(max: usize, items: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            max: max.saturating_sub(items.saturating_mul(TOO_LARGE_BYTES)),
+        }
+    }
+
+    fn push(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: &[u8]) {
+        let header = Header {
+            version: VERSION_2,
+            opcode: OpcodeByte::from(head.opcode),
+            request_id: head.request_id,
+            flags: head.flags,
+            ext_len: u8::try_from(ext.len()).unwrap_or(u8::MAX),
+            key_len: u16::try_from(key.len()).unwrap_or(u16::MAX),
+            value_len: u32::try_from(value.len()).unwrap_or(u32::MAX),
+        };
+        self.bytes.extend_from_slice(&header.to_bytes());
+        self.bytes.extend_from_slice(ext);
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+    }
+}
+
+impl FrameSink for BatchBody {
+    fn frame(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Value<'_>) {
+        let value = value.as_slice();
+        let len = HEADER_LEN + ext.len() + key.len() + value.len();
+        if self.bytes.len() + len <= self.max || len <= TOO_LARGE_BYTES {
+            return self.push(head, ext, key, value);
+        }
+        let mut body = Vec::with_capacity(TOO_LARGE_BYTES);
+        kv_proto::ErrorBody {
+            code: ErrorCode::TooLarge.number(),
+            retry_after_ms: 0,
+            message: "no room in the reply",
+        }
+        .encode(&mut body);
+        self.push(
+            FrameHead::new(Opcode::Err, head.request_id),
+            &[],
+            &[],
+            &body,
+        );
+    }
+}
+
+struct BodySink<'c> {
+    body: &'c mut BatchBody,
+    metas: &'c [Meta],
+    now: Now,
+}
+
+impl Sink for BodySink<'_> {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>) {
+        if let Some(&meta) = self.metas.get(index) {
+            reply::outcome(self.body, meta, outcome, self.now);
+        }
+    }
+}
+
+const _: () = assert!(HEADER_LEN + 6 + "no room in the reply".len() <= TOO_LARGE_BYTES);

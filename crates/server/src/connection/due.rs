@@ -1,0 +1,124 @@
+//! What is due when: keep-alive, incomplete frames, unread output, deadlines, key age.
+
+use std::time::Duration;
+
+use kv_proto::{FrameHead, Opcode, limits::KEY_AGE_MS_MAX};
+use kv_service::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::core::Intake;
+use super::reply::FrameSink as _;
+use super::session::{End, Session};
+
+/// Which time limit the peer passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// No sign of life.
+    Silent,
+    /// A frame was not complete in time.
+    SlowFrame,
+    /// A continued message was not complete in time.
+    SlowMessage,
+    /// It does not read.
+    NotReading,
+}
+
+/// The earliest time at which something may be due.
+pub(super) fn next<S>(session: &Session<S>, paused: Option<Instant>) -> Instant {
+    let limits = &session.core.shared.config.limits;
+    let timers = &session.timers;
+    let silence = limits.keep_alive_interval.saturating_mul(timers.pinged + 1);
+    let mut next = timers.received + silence;
+    let mut earlier = |at: Option<Instant>| {
+        if let Some(at) = at {
+            next = next.min(at);
+        }
+    };
+    earlier(paused);
+    earlier(
+        timers
+            .frame_began
+            .map(|began| began + frame_check(limits, began, session.core.instant)),
+    );
+    if !session.core.egress.out.is_empty() {
+        earlier(Some(timers.sent + limits.output_stall_timeout));
+    }
+    earlier(session.core.inflight.next_deadline());
+    earlier(session.core.streams.next_deadline());
+    if let Some(ms) = session.core.assembler.next_deadline() {
+        earlier(Some(session.core.peer.since + Duration::from_millis(ms)));
+    }
+    earlier(Some(
+        timers.keys_since + Duration::from_millis(KEY_AGE_MS_MAX),
+    ));
+    next
+}
+
+/// When an incomplete frame is looked at next: at its deadline, then once per window of the least
+/// rate.
+fn frame_check(limits: &crate::config::Limits, began: Instant, now: Instant) -> Duration {
+    let elapsed = now.saturating_duration_since(began);
+    if elapsed < limits.frame_timeout {
+        limits.frame_timeout
+    } else {
+        elapsed + limits.receive_rate_window
+    }
+}
+
+/// Handles what is due.
+pub(super) fn handle<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<S>) {
+    let now = session.core.instant;
+    if let Some(overdue) = overdue(session, now) {
+        session.ending.get_or_insert(End::Overdue(overdue));
+        return;
+    }
+    let limits = &session.core.shared.config.limits;
+    let silence = now.saturating_duration_since(session.timers.received);
+    let due = limits
+        .keep_alive_interval
+        .saturating_mul(session.timers.pinged + 1);
+    if silence >= due && session.core.intake != Intake::Ended && !session.core.version_1 {
+        session.timers.pinged += 1;
+        let head = FrameHead::new(Opcode::ServerPing, 0);
+        session
+            .core
+            .egress
+            .frame(head, &[], &[], Value::Inline(&[]));
+    }
+}
+
+fn overdue<S>(session: &mut Session<S>, now: Instant) -> Option<Overdue> {
+    let limits = &session.core.shared.config.limits;
+    let timers = &session.timers;
+    let misses = u32::try_from(limits.keep_alive_misses.get()).unwrap_or(u32::MAX);
+    let silence = now.saturating_duration_since(timers.received);
+    if silence >= limits.keep_alive_interval.saturating_mul(misses) {
+        return Some(Overdue::Silent);
+    }
+    let stalled = now.saturating_duration_since(timers.sent) >= limits.output_stall_timeout;
+    if stalled && !session.core.egress.out.is_empty() {
+        return Some(Overdue::NotReading);
+    }
+    if let Some(began) = timers.frame_began {
+        let elapsed = now.saturating_duration_since(began);
+        let expected = elapsed.as_secs_f64() * as_f64(limits.min_receive_rate_bytes.get());
+        if elapsed >= limits.frame_timeout && as_f64(session.input.len()) < expected {
+            return Some(Overdue::SlowFrame);
+        }
+    }
+    let ms = session.core.monotonic_ms();
+    session
+        .core
+        .assembler
+        .expire(ms)
+        .map(|_| Overdue::SlowMessage)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a rate is compared, not counted"
+)]
+const fn as_f64(n: usize) -> f64 {
+    n as f64
+}

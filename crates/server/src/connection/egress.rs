@@ -1,0 +1,162 @@
+//! Replies on their way out: what is copied, what is shared, what is cut into frames that take turns.
+
+use bytes::Bytes;
+use kv_proto::{CutLimits, Flags, Fragmenter, FrameHead, Opcode, TakeTurns, compress, ext_tag};
+use kv_service::Value;
+
+use super::outbox::Outbox;
+use super::reply::FrameSink;
+
+/// A value above this is not copied into the output buffer, where the suite allows it.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Cut messages are fed into the outbox up to this: enough to keep a socket busy, little enough that
+/// a small reply behind them leaves soon.
+const FEED_BYTES: usize = 256 * 1024;
+/// A value below this is never worth compressing.
+const COMPRESSED_BYTES_MIN: usize = 256;
+
+/// A message that does not fit one frame.
+pub(super) struct Outgoing {
+    head: FrameHead,
+    ext: Vec<u8>,
+    key: Bytes,
+    value: Bytes,
+}
+
+/// The output of a connection: the outbox and the large messages that feed it.
+pub(super) struct Egress {
+    pub(super) out: Outbox,
+    turns: TakeTurns<Outgoing>,
+    cut: CutLimits,
+    /// Suite 2: a value has to be in the frame to be encrypted.
+    copy: bool,
+    version_1: bool,
+    lz4: bool,
+}
+
+impl Egress {
+    pub(super) fn new(cut: CutLimits, copy: bool, version_1: bool, lz4: bool) -> Self {
+        Self {
+            out: Outbox::default(),
+            turns: TakeTurns::new(),
+            cut,
+            copy,
+            version_1,
+            lz4,
+        }
+    }
+
+    /// Moves pieces of large messages into the outbox while there is room. Whether it moved any.
+    pub(super) fn feed(&mut self) -> bool {
+        let mut fed = false;
+        while !self.turns.is_empty() && self.out.len() < FEED_BYTES {
+            let (out, copy) = (&mut self.out, self.copy);
+            fed |= self
+                .turns
+                .turn(|message, piece| {
+                    let head = FrameHead {
+                        flags: message.head.flags.with(piece.flags()),
+                        ..message.head
+                    };
+                    let value = message.value.slice(piece.value.clone());
+                    let (ext, key) = if piece.first {
+                        (message.ext.as_slice(), message.key.as_ref())
+                    } else {
+                        (&[][..], &[][..])
+                    };
+                    if copy {
+                        out.frame(head, ext, key, &value);
+                    } else {
+                        out.frame_shared(head, ext, key, value);
+                    }
+                })
+                .is_some();
+        }
+        fed
+    }
+
+    /// Forgets what is left of the messages of a request. Only for a request whose first piece has
+    /// not left.
+    pub(super) fn is_idle(&self) -> bool {
+        self.turns.is_empty() && self.out.is_empty()
+    }
+
+    /// Bytes that wait, in the outbox and behind it.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.out.len().saturating_add(self.turns.remaining())
+    }
+
+    /// Version 1 has no extensions, and its ERR is text.
+    fn frame_version_1(&mut self, head: FrameHead, value: &[u8]) {
+        let value = if head.opcode == Opcode::Err {
+            value.get(6..).unwrap_or(value)
+        } else {
+            value
+        };
+        self.out.frame(head, &[], &[], value);
+    }
+
+    fn compressed(&self, value: Value<'_>) -> Option<Bytes> {
+        let worth = self.lz4 && value.len() >= COMPRESSED_BYTES_MIN;
+        worth
+            .then(|| compress(value.as_slice()))
+            .flatten()
+            .map(Bytes::from)
+    }
+
+    fn send(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Value<'_>) {
+        if value.len() <= COPIED_BYTES_MAX {
+            return self.out.frame(head, ext, key, value.as_slice());
+        }
+        let head_len = ext.len().saturating_add(key.len());
+        let Ok(fragmenter) = Fragmenter::new(head_len, value.len(), &self.cut) else {
+            // The entry was written under these limits, so only a smaller limit since then is here.
+            return super::reply::error(
+                self,
+                head.request_id,
+                &super::request::Reject::new(
+                    kv_proto::ErrorCode::TooLarge,
+                    "the value exceeds this session's message limit",
+                ),
+            );
+        };
+        match fragmenter.total_len() {
+            None if self.copy => self.out.frame(head, ext, key, value.as_slice()),
+            None => self.out.frame_shared(head, ext, key, value.to_bytes()),
+            Some(total) => {
+                let mut ext = ext.to_vec();
+                ext.extend_from_slice(&[ext_tag::TOTAL_LEN, 4]);
+                ext.extend_from_slice(&total.to_be_bytes());
+                let key = Bytes::copy_from_slice(key);
+                self.turns.push(
+                    fragmenter,
+                    Outgoing {
+                        head,
+                        ext,
+                        key,
+                        value: value.to_bytes(),
+                    },
+                );
+            }
+        }
+    }
+}
+
+impl FrameSink for Egress {
+    #[inline]
+    fn frame(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Value<'_>) {
+        if self.version_1 {
+            return self.frame_version_1(head, value.as_slice());
+        }
+        match self.compressed(value) {
+            Some(bytes) => {
+                let head = FrameHead {
+                    flags: head.flags.with(Flags::COMPRESSED),
+                    ..head
+                };
+                self.send(head, ext, key, Value::Shared(&bytes));
+            }
+            None => self.send(head, ext, key, value),
+        }
+    }
+}

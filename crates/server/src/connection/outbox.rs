@@ -1,0 +1,339 @@
+//! What a connection has to send: frames are appended unsealed, sealed in order just before they
+//! leave, and written with as few system calls as possible. Large values stand beside the buffer as
+//! shared slices and leave vectored, uncopied.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use kv_proto::{FrameHead, Sealer, write_frame, write_frame_front};
+use tokio::io::AsyncWrite;
+
+use super::pool;
+
+/// Slices handed to one vectored write.
+const SLICES_MAX: usize = 32;
+
+/// Output of one connection.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// The tail: what is behind every segment.
+    buf: Vec<u8>,
+    /// Frames in `buf` that still lack their tag, in order.
+    unsealed: Vec<Unsealed>,
+    /// Sealed pieces in front of `buf`.
+    segments: VecDeque<Segment>,
+    segment_bytes: usize,
+    /// Bytes of the first piece that have left.
+    sent: usize,
+    /// Bytes of shared values in `unsealed`.
+    detached_bytes: usize,
+}
+
+struct Unsealed {
+    start: usize,
+    detached: Option<Bytes>,
+}
+
+enum Segment {
+    Owned(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Segment {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Outbox {
+    /// Appends a frame whose value is copied.
+    #[inline]
+    pub(super) fn frame(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: &[u8]) {
+        self.prepare();
+        let start = write_frame(&mut self.buf, head, ext, key, value);
+        self.unsealed.push(Unsealed {
+            start,
+            detached: None,
+        });
+    }
+
+    /// Appends a frame whose value leaves from where it is.
+    pub(super) fn frame_shared(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Bytes) {
+        self.prepare();
+        let start = write_frame_front(&mut self.buf, head, ext, key, value.len());
+        self.detached_bytes += value.len();
+        self.unsealed.push(Unsealed {
+            start,
+            detached: Some(value),
+        });
+    }
+
+    fn prepare(&mut self) {
+        if self.buf.capacity() == 0 {
+            self.buf = pool::take_output();
+        }
+    }
+
+    /// How much is there, to undo what a panicking handler began.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.buf.len(), self.unsealed.len())
+    }
+
+    /// Forgets the frames appended since `mark`; nothing may have been sealed in between.
+    pub(super) fn truncate(&mut self, mark: (usize, usize)) {
+        self.buf.truncate(mark.0);
+        for dropped in self.unsealed.drain(mark.1.min(self.unsealed.len())..) {
+            self.detached_bytes -= dropped.detached.map_or(0, |value| value.len());
+        }
+    }
+
+    /// Seals everything appended so far. `sealer` must be the one of this connection: the order here
+    /// is the order on the wire.
+    pub(super) fn seal(&mut self, sealer: &mut Sealer) {
+        if self.unsealed.is_empty() {
+            return;
+        }
+        let mut unsealed = std::mem::take(&mut self.unsealed);
+        let mut any_detached = false;
+        for index in 0..unsealed.len() {
+            let end = unsealed
+                .get(index + 1)
+                .map_or(self.buf.len(), |next| next.start);
+            let (Some(frame), Some(front)) = (unsealed.get(index), self.buf.get_mut(..end)) else {
+                continue;
+            };
+            match &frame.detached {
+                None => sealer.seal(front, frame.start),
+                Some(value) => {
+                    any_detached = true;
+                    // Only suite 2 refuses, and its values are never detached.
+                    let sealed = sealer.seal_detached(front, frame.start, value);
+                    debug_assert!(sealed.is_ok());
+                }
+            }
+        }
+        if any_detached {
+            self.split(&mut unsealed);
+        }
+        unsealed.clear();
+        self.unsealed = unsealed;
+        self.detached_bytes = 0;
+    }
+
+    /// Moves the buffer into segments around the shared values.
+    fn split(&mut self, unsealed: &mut [Unsealed]) {
+        let buf = std::mem::take(&mut self.buf);
+        let mut from = 0;
+        for index in 0..unsealed.len() {
+            let end = unsealed.get(index + 1).map_or(buf.len(), |next| next.start);
+            let Some(value) = unsealed
+                .get_mut(index)
+                .and_then(|frame| frame.detached.take())
+            else {
+                continue;
+            };
+            self.push(Segment::Owned(
+                buf.get(from..end).unwrap_or_default().to_vec(),
+            ));
+            self.push(Segment::Shared(value));
+            from = end;
+        }
+        self.buf
+            .extend_from_slice(buf.get(from..).unwrap_or_default());
+        pool::give_output(buf);
+    }
+
+    fn push(&mut self, segment: Segment) {
+        let len = segment.as_slice().len();
+        if len > 0 {
+            self.segment_bytes += len;
+            self.segments.push_back(segment);
+        }
+    }
+
+    /// Bytes that have not left, sealed or not.
+    pub(super) fn len(&self) -> usize {
+        self.segment_bytes + self.buf.len() + self.detached_bytes - self.sent
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes until everything sealed has left or the socket takes no more. Returns the bytes that
+    /// left; `Pending` when none did and some wait.
+    pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while !self.is_empty() {
+            let written = match self.poll_write(cx, stream) {
+                Poll::Ready(written) => written?,
+                Poll::Pending if total > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            total += written;
+            self.advance(written);
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    fn poll_write<S: AsyncWrite + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(stream);
+        if self.segments.is_empty() {
+            return stream.poll_write(cx, self.buf.get(self.sent..).unwrap_or_default());
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let pieces = self
+            .segments
+            .iter()
+            .map(Segment::as_slice)
+            .chain(std::iter::once(self.buf.as_slice()));
+        let mut used = 0;
+        for (index, (place, piece)) in slices.iter_mut().zip(pieces).enumerate() {
+            let from = if index == 0 { self.sent } else { 0 };
+            *place = IoSlice::new(piece.get(from..).unwrap_or_default());
+            used = index + 1;
+        }
+        let slices = slices.get(..used).unwrap_or_default();
+        let written = ready!(stream.poll_write_vectored(cx, slices))?;
+        Poll::Ready(Ok(written))
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.sent += written;
+        while let Some(front) = self.segments.front() {
+            let len = front.as_slice().len();
+            if self.sent < len {
+                return;
+            }
+            self.sent -= len;
+            self.segment_bytes -= len;
+            self.segments.pop_front();
+        }
+        if self.sent == self.buf.len() {
+            self.sent = 0;
+            self.buf.clear();
+        }
+    }
+
+    /// The tail buffer, for frames that seal themselves (KEY_UPDATE). Everything must be sealed.
+    pub(super) fn sealed_tail(&mut self) -> &mut Vec<u8> {
+        debug_assert!(self.unsealed.is_empty());
+        self.prepare();
+        &mut self.buf
+    }
+
+    /// Gives the memory back when nothing waits.
+    pub(super) fn release_if_empty(&mut self) {
+        if self.is_empty() {
+            if self.buf.capacity() > 0 {
+                pool::give_output(std::mem::take(&mut self.buf));
+            }
+            if self.unsealed.capacity() > 8 {
+                self.unsealed = Vec::new();
+            }
+            self.segments = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kv_proto::{Opcode, Opener, Schedule, Secret, Suite, Transport};
+
+    fn keys(suite: Suite) -> (Sealer, Opener) {
+        let schedule = Schedule::new(
+            &Secret::new(&[1; 32]),
+            &[0; 32],
+            &Transport::Plain,
+            suite,
+            [0; 32],
+        );
+        (
+            Sealer::version_2(suite, schedule.server_to_client()),
+            Opener::version_2(suite, schedule.server_to_client(), 1 << 20),
+        )
+    }
+
+    #[tokio::test]
+    async fn copied_and_shared_values_leave_in_order_through_a_narrow_pipe() {
+        let (mut sealer, mut opener) = keys(Suite::Hmac);
+        let mut outbox = Outbox::default();
+        let value = |id: u32| vec![u8::try_from(id).unwrap(); usize::try_from(id).unwrap() * 999];
+        for id in 1..40u32 {
+            let head = FrameHead::new(Opcode::Ok, id);
+            if id % 3 == 0 {
+                outbox.frame_shared(head, &[], &[], Bytes::from(value(id)));
+            } else {
+                outbox.frame(head, &[], &[], &value(id));
+            }
+            if id % 7 == 0 {
+                outbox.seal(&mut sealer);
+            }
+        }
+        outbox.seal(&mut sealer);
+        let expected = outbox.len();
+        let (mut near, mut far) = tokio::io::duplex(777);
+        let reader = async {
+            let mut bytes = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes)
+                .await
+                .unwrap();
+            bytes
+        };
+        let writer = async {
+            while !outbox.is_empty() {
+                std::future::poll_fn(|cx| outbox.poll_flush(cx, &mut near))
+                    .await
+                    .unwrap();
+            }
+            drop(near);
+        };
+        let (mut bytes, ()) = tokio::join!(reader, writer);
+        assert_eq!(bytes.len(), expected);
+        let mut input = bytes.as_mut_slice();
+        for id in 1..40u32 {
+            let frame = opener.next(&mut input).unwrap().unwrap();
+            assert_eq!(
+                (frame.request_id(), frame.value()),
+                (id, value(id).as_slice())
+            );
+        }
+        assert!(input.is_empty());
+        outbox.release_if_empty();
+    }
+
+    #[test]
+    fn truncating_forgets_frames_and_their_shared_values() {
+        let mut outbox = Outbox::default();
+        outbox.frame(FrameHead::new(Opcode::Ok, 1), &[], &[], b"kept");
+        let (mark, len) = (outbox.mark(), outbox.len());
+        outbox.frame_shared(
+            FrameHead::new(Opcode::Ok, 2),
+            &[],
+            &[],
+            Bytes::from(vec![0; 50_000]),
+        );
+        outbox.frame(FrameHead::new(Opcode::Ok, 3), &[], &[], b"gone");
+        outbox.truncate(mark);
+        assert_eq!((outbox.mark(), outbox.len()), (mark, len));
+    }
+}

@@ -1,0 +1,106 @@
+//! The connections of the process: who is there, and how all of them or one of them is told something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::connection::{Mailbox, Peer, Signals};
+
+/// Every authenticated connection, by its number.
+#[derive(Default)]
+pub(crate) struct Registry {
+    peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
+    next: AtomicU64,
+    /// Raised once: connections that join later are told at once.
+    draining: std::sync::atomic::AtomicBool,
+}
+
+/// Keeps a connection in the registry.
+pub(crate) struct Membership {
+    registry: Arc<crate::shared::Shared>,
+    id: u64,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.registry.registry.peers.lock().remove(&self.id);
+    }
+}
+
+impl Registry {
+    /// A number for a new connection.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Tells everybody.
+    pub(crate) fn signal_all(&self, set: impl Fn(&mut Signals)) {
+        let mailboxes: Vec<Arc<Mailbox>> = self
+            .peers
+            .lock()
+            .values()
+            .map(|peer| Arc::clone(&peer.mailbox))
+            .collect();
+        for mailbox in mailboxes {
+            mailbox.signal(&set);
+        }
+    }
+
+    /// Drains everybody, now and later.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.signal_all(|signals| signals.drain = true);
+    }
+
+    /// Ends one connection; whether there is one with this number.
+    pub(crate) fn kill(&self, id: u64) -> bool {
+        let peer = self.peers.lock().get(&id).cloned();
+        peer.is_some_and(|peer| {
+            peer.mailbox.signal(|signals| signals.kill = true);
+            true
+        })
+    }
+
+    /// Ends the connection that holds the most memory; how much that is.
+    pub(crate) fn shed_largest(&self) -> Option<u64> {
+        let largest = self
+            .peers
+            .lock()
+            .values()
+            .max_by_key(|peer| peer.holding().0)
+            .cloned()?;
+        let held = largest.holding().0;
+        (held > 0).then(|| {
+            largest.mailbox.signal(|signals| signals.kill = true);
+            held
+        })
+    }
+
+    /// The connections, in the order in which they came.
+    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.lock().values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.lock().len()
+    }
+}
+
+/// Enters a connection.
+pub(crate) fn join(shared: &Arc<crate::shared::Shared>, peer: Arc<Peer>) -> Membership {
+    let id = peer.id;
+    let mailbox = Arc::clone(&peer.mailbox);
+    let registry = &shared.registry;
+    registry.peers.lock().insert(id, peer);
+    // After the insertion, so that a drain either sees the peer or is seen here.
+    if registry.draining.load(Ordering::SeqCst) {
+        mailbox.signal(|signals| signals.drain = true);
+    }
+    Membership {
+        registry: Arc::clone(shared),
+        id,
+    }
+}

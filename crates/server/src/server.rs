@@ -1,0 +1,361 @@
+//! A server from its configuration to its end: bind, serve, reload, drain.
+//!
+//! Phases: running, then draining (no accept, GOAWAY, what is in flight finishes), then stopped. Each
+//! wait has a deadline; a second request to stop skips what is left.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_proto::Secret;
+use kv_service::{Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Service, Success};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, EngineChoice};
+use crate::keys::{self, Keys, KeysError};
+use crate::listener::{self, Listener};
+use crate::shared::{Parts, Shared};
+use crate::tls::{CertStore, Reload, TlsError};
+
+/// How often expired entries are looked for and memory is added up.
+const UPKEEP: Duration = Duration::from_millis(100);
+/// Entries one round of the sweeper looks at.
+const SWEEP_BUDGET: usize = 2_000;
+/// Commands that may wait for the server.
+const COMMANDS: usize = 8;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener's address.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key file.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Keys that contradict each other.
+    #[error(transparent)]
+    KeyRing(#[from] KeyRingError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system's source of random numbers.
+    #[error("no random numbers from the system")]
+    Random,
+}
+
+/// What a running server is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Finish what is in flight and stop; the second one stops at once.
+    Stop,
+    /// Read certificates and keys again.
+    Reload,
+}
+
+/// Tells a running server what to do. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control(mpsc::Sender<Command>);
+
+impl Control {
+    /// Sends a command; a server that has ended, or has enough to do, ignores it.
+    pub fn send(&self, command: Command) {
+        if self.0.try_send(command).is_err() {
+            tracing::debug!(?command, "command not taken");
+        }
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every connection was finished.
+    Clean,
+    /// So many connections were cut: the drain took too long or was cut short.
+    Cut(usize),
+}
+
+/// A server that has bound its addresses.
+pub struct Server {
+    shared: Arc<Shared>,
+    native: tokio::net::TcpListener,
+    commands: mpsc::Receiver<Command>,
+    control: Control,
+    dev_key: Option<(std::path::PathBuf, bool)>,
+}
+
+impl Server {
+    /// Loads keys and certificates and binds every listener. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind but a key file that was made.
+    pub fn bind(config: Config, keys: Keys) -> Result<Self, StartError> {
+        let engine = match config.storage.engine {
+            EngineChoice::Memory => memory_engine(&config),
+        };
+        Self::bind_with_engine(config, keys, engine)
+    }
+
+    /// As [`Server::bind`], with an engine of the caller's.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind_with_engine(
+        config: Config,
+        keys: Keys,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self, StartError> {
+        let Keys {
+            entries,
+            dev,
+            warnings,
+        } = keys;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let certificates = match &config.tls {
+            Some(tls) if config.native.tls => Some(Arc::new(CertStore::open(tls.clone())?)),
+            _ => None,
+        };
+        let native = bind(config.native.address, config.native.backlog.get())?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let metrics = Arc::new(Metrics::new(
+            cores,
+            config.metrics.max_client_libraries.get(),
+        ));
+        let accountant = Arc::new(Accountant::new(
+            crate::convert::memory_bytes(&config),
+            crate::convert::thresholds(&config.limits),
+        ));
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let shared = Arc::new(Shared::new(Parts {
+            connections_max: connections_max(&config),
+            service: Arc::new(Service::new(engine)),
+            keys: Arc::new(KeyRing::new(entries)?),
+            decoy: decoy()?,
+            config,
+            metrics,
+            accountant,
+            certificates,
+        }));
+        Ok(Self {
+            shared,
+            native,
+            commands,
+            control: Control(sender),
+            dev_key: dev,
+        })
+    }
+
+    /// The native listener's address, with the port that was given for 0.
+    ///
+    /// # Errors
+    /// What the system says about the socket.
+    pub fn native_address(&self) -> io::Result<SocketAddr> {
+        self.native.local_addr()
+    }
+
+    /// A handle that stops and reloads the server.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// The key `dev`: its file, and whether this start made it. `None` when keys are configured.
+    #[must_use]
+    pub fn dev_key(&self) -> Option<(&std::path::Path, bool)> {
+        self.dev_key
+            .as_ref()
+            .map(|(path, made)| (path.as_path(), *made))
+    }
+
+    /// Connections the server can hold, under the limit of file descriptors.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.shared.connections_max
+    }
+
+    /// Serves until told to stop.
+    pub async fn run(self) -> Stopped {
+        let Self {
+            shared,
+            native,
+            mut commands,
+            ..
+        } = self;
+        let stop_accepting = CancellationToken::new();
+        let stop_rest = CancellationToken::new();
+        let mut rest = JoinSet::new();
+        rest.spawn(upkeep(Arc::clone(&shared), stop_rest.clone()));
+        if shared.certificates.is_some() {
+            rest.spawn(watch_certificates(Arc::clone(&shared), stop_rest.clone()));
+        }
+        let mut accepting = JoinSet::new();
+        accepting.spawn(Listener::new(native, Arc::clone(&shared)).run(stop_accepting.clone()));
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Reload => reload(&shared),
+                Command::Stop => break,
+            }
+        }
+        let stopped = tokio::select! {
+            stopped = stop(&shared, accepting, stop_accepting) => stopped,
+            () = second_stop(&mut commands, &shared) => Stopped::Cut(shared.registry.len()),
+        };
+        stop_rest.cancel();
+        let finished = tokio::time::timeout(Duration::from_secs(1), async {
+            while rest.join_next().await.is_some() {}
+        });
+        if finished.await.is_err() {
+            rest.shutdown().await;
+        }
+        stopped
+    }
+}
+
+/// Drains: not ready, a moment for those who look, no accept, GOAWAY, wait.
+async fn stop(
+    shared: &Arc<Shared>,
+    mut accepting: JoinSet<JoinSet<()>>,
+    stop_accepting: CancellationToken,
+) -> Stopped {
+    let shutdown = &shared.config.shutdown;
+    tracing::info!(connections = shared.registry.len(), "draining");
+    if !shutdown.delay.is_zero() {
+        tokio::time::sleep(shutdown.delay).await;
+    }
+    stop_accepting.cancel();
+    shared.registry.drain();
+    let Some(Ok(connections)) = accepting.join_next().await else {
+        return Stopped::Cut(shared.registry.len());
+    };
+    match listener::drain(connections, shutdown.drain_timeout).await {
+        0 => Stopped::Clean,
+        cut => Stopped::Cut(cut),
+    }
+}
+
+/// Ends at the second request to stop; reloads are too late now.
+async fn second_stop(commands: &mut mpsc::Receiver<Command>, shared: &Shared) {
+    while let Some(command) = commands.recv().await {
+        if command == Command::Stop {
+            tracing::warn!(connections = shared.registry.len(), "stopping at once");
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+fn memory_engine(config: &Config) -> Arc<dyn Engine> {
+    let limit = config.storage.memory_limit_bytes;
+    let memory_limit_bytes = limit
+        .and_then(|limit| u64::try_from(limit.get()).ok())
+        .and_then(std::num::NonZeroU64::new);
+    let config = kv_store::MemoryConfig { memory_limit_bytes };
+    Arc::new(kv_store::MemoryEngine::new(config))
+}
+
+fn bind(address: SocketAddr, backlog: usize) -> Result<tokio::net::TcpListener, StartError> {
+    listener::bind(address, backlog).map_err(|source| StartError::Bind { address, source })
+}
+
+fn decoy() -> Result<Secret, StartError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| StartError::Random)?;
+    Ok(Secret::new(&bytes))
+}
+
+fn connections_max(config: &Config) -> usize {
+    config
+        .limits
+        .connections_with_descriptors(crate::process::descriptor_limit())
+        .get()
+}
+
+/// Reads certificates and keys again; what is bad is refused and the old stays in force.
+fn reload(shared: &Shared) {
+    reload_certificates(shared);
+    match keys::load(&shared.config.auth, |name| std::env::var_os(name)) {
+        Ok(keys) => match shared.keys.replace(keys.entries) {
+            Ok(()) => {
+                tracing::info!(keys = shared.keys.len(), "keys reloaded");
+                shared.registry.signal_all(|signals| signals.recheck = true);
+            }
+            Err(error) => tracing::error!(%error, "keys not reloaded; the old ones stay"),
+        },
+        Err(error) => tracing::error!(%error, "keys not reloaded; the old ones stay"),
+    }
+}
+
+/// Puts other certificates in force when the files changed and are good.
+fn reload_certificates(shared: &Shared) {
+    let Some(store) = &shared.certificates else {
+        return;
+    };
+    match store.reload_if_changed() {
+        Ok(Reload::Unchanged) => {}
+        Ok(Reload::Replaced) => {
+            shared.metrics.tls_reload(Success::Ok);
+            tracing::info!("certificates reloaded; new connections use them");
+        }
+        Err(error) => {
+            shared.metrics.tls_reload(Success::Error);
+            tracing::error!(%error, "certificates not reloaded; the old ones stay");
+        }
+    }
+}
+
+/// Looks at the certificate files' contents now and then.
+async fn watch_certificates(shared: Arc<Shared>, stop: CancellationToken) {
+    let period = shared
+        .config
+        .tls
+        .as_ref()
+        .map_or(Duration::MAX, |tls| tls.reload_interval);
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => reload_certificates(&shared),
+        }
+    }
+}
+
+/// Removes expired entries, adds up memory, sheds when there is none left.
+async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = shared.service.now();
+        shared.service.sweep(now, SWEEP_BUDGET);
+        let stored = shared.service.stats().memory_bytes;
+        shared
+            .accountant
+            .set_stored(usize::try_from(stored).unwrap_or(usize::MAX));
+        let pressure = shared.accountant.pressure();
+        if pressure == Pressure::Shed
+            && let Some(held) = shared.registry.shed_largest()
+        {
+            tracing::warn!(
+                held_bytes = held,
+                "memory is short; the largest connection was shed"
+            );
+        }
+    }
+}

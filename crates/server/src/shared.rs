@@ -1,0 +1,166 @@
+//! What all connections of a server share.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use kv_proto::{
+    AssemblerLimits, Capabilities, Secret, ServerSettings, SuiteList, limits::SessionLimits,
+};
+use kv_service::{Accountant, KeyRing, LibraryGuard, Metrics, Quotas, Service, Share};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::config::{Compression, Config};
+use crate::connection::Peer;
+use crate::convert;
+use crate::registry::Registry;
+use crate::tls::CertStore;
+
+/// One server's state. In an `Arc`, held by every connection.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) service: Arc<Service>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) accountant: Arc<Accountant>,
+    pub(crate) quotas: Quotas,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) certificates: Option<Arc<CertStore>>,
+    pub(crate) registry: Registry,
+    /// What an unknown key id is carried through with: random, made at start.
+    pub(crate) decoy: Secret,
+    pub(crate) assembler_limits: AssemblerLimits,
+    pub(crate) connections_max: usize,
+    pub(crate) started: Instant,
+    pub(crate) started_wall: SystemTime,
+    tls_turns: Semaphore,
+    partial_bytes: AtomicUsize,
+}
+
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) service: Arc<Service>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) accountant: Arc<Accountant>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) certificates: Option<Arc<CertStore>>,
+    pub(crate) decoy: Secret,
+    pub(crate) connections_max: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            config,
+            service,
+            metrics,
+            accountant,
+            keys,
+            certificates,
+            decoy,
+            connections_max,
+        } = parts;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns = config
+            .limits
+            .max_concurrent_tls_handshakes
+            .map_or(2 * cores, usize::from);
+        Self {
+            assembler_limits: convert::assembler_limits(&config.limits),
+            quotas: Quotas::new(convert::quotas(&config.rate_limits)),
+            config,
+            service,
+            metrics,
+            accountant,
+            keys,
+            certificates,
+            registry: Registry::default(),
+            decoy,
+            connections_max,
+            started: Instant::now(),
+            started_wall: SystemTime::now(),
+            tls_turns: Semaphore::new(turns),
+            partial_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// A turn for a TLS handshake: more at once than there are cores only makes all of them slow.
+    pub(crate) async fn tls_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.tls_turns.acquire().await.ok()
+    }
+
+    /// What the native handshake offers.
+    pub(crate) fn handshake_settings(&self) -> ServerSettings {
+        let limits = &self.config.limits;
+        let number = |n: std::num::NonZeroUsize| u32::try_from(n.get()).unwrap_or(u32::MAX);
+        let capabilities = match self.config.protocol.compression {
+            Compression::Off => Capabilities::NONE,
+            Compression::Lz4 => Capabilities::LZ4,
+        };
+        ServerSettings {
+            suites: SuiteList::new(&self.config.protocol.suites),
+            capabilities,
+            limits: SessionLimits {
+                frame_bytes_max: number(limits.max_frame_bytes),
+                message_bytes_max: number(limits.max_message_bytes),
+                in_flight_max: number(limits.max_in_flight_per_connection),
+                streams_max: number(limits.max_streams_per_connection),
+                ping_after_ms: u32::try_from(limits.keep_alive_interval.as_millis())
+                    .unwrap_or(u32::MAX),
+            },
+            software: concat!("kv-server/", env!("CARGO_PKG_VERSION")).into(),
+            version_1: self.version_1_secret(),
+        }
+    }
+
+    /// The key of version-1 connections, where they are allowed.
+    pub(crate) fn version_1_secret(&self) -> Option<Secret> {
+        let id = self.config.protocol.v1_key.as_deref()?;
+        self.keys
+            .find(id)
+            .map(|entry| Secret::new(entry.secret.expose()))
+    }
+
+    /// The rate limits of a session.
+    pub(crate) fn share(&self, peer: &Peer) -> Share {
+        let address = peer
+            .address
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |a| a.ip());
+        self.quotas
+            .share(&peer.identity, address, self.since_start(Instant::now()))
+    }
+
+    /// Time since the server began, the measure of the rate limits.
+    pub(crate) fn since_start(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.started)
+    }
+
+    /// Bytes of unfinished messages in the process.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.partial_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A connection now holds `after` instead of `before` of them.
+    pub(crate) fn change_partial_bytes(&self, before: usize, after: usize) {
+        if after >= before {
+            self.partial_bytes
+                .fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.partial_bytes
+                .fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a client library, `name/version`, while the guard lives.
+    pub(crate) fn library(&self, software: &str) -> LibraryGuard {
+        let (name, version) = software.split_once('/').unwrap_or((software, ""));
+        self.metrics.library(name, version)
+    }
+
+    /// Memory that connections hold.
+    pub(crate) fn connection_bytes(&self) -> u64 {
+        u64::try_from(self.accountant.reserved()).unwrap_or(u64::MAX)
+    }
+}
