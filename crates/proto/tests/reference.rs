@@ -67,7 +67,7 @@ fn vectors_and_sample_are_what_the_reference_makes() {
 }
 
 #[test]
-fn client_and_server_of_the_reference_understand_each_other() {
+fn client_and_server_of_the_reference_keep_to_the_specification() {
     if !installed() {
         return;
     }
@@ -95,5 +95,14 @@ fn client_and_server_of_the_reference_understand_each_other() {
         let done = run(client.arg("smoke"));
         assert!(done.lines().count() > 30, "{done}");
         assert!(done.lines().all(|line| line.starts_with("ok: ")), "{done}");
+        for suite in if keyed { &["1", "2"][..] } else { &["1"] } {
+            let mut checks = python("protocol/reference/conformance.py");
+            checks.args(["--url", &format!("kv://dev@{address}"), "--suite", suite]);
+            if keyed {
+                checks.arg("--key-file").arg(&key);
+            }
+            let done = run(&mut checks);
+            assert!(done.lines().count() > 50, "{done}");
+        }
     }
 }

@@ -484,6 +484,8 @@ def continuation_vectors():
     add("a value exactly at the limit", wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(8192), 4096)), 8192)
     long = wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(16385), 8192))
     add("one byte over the limit is refused and the pieces dropped", long + single, 16384)
+    unknown = wire(99, 5, kv.cut(99, 5, 0, [], b"k", pattern(10000), 4096))
+    add("an unknown opcode is refused once and its pieces dropped", unknown + single)
     many = wire(SET, 5, kv.cut(SET, 5, 0, [], b"k", pattern(12289), 4096))
     add("more pieces than the limit can need", many[:2], 8192)
 

@@ -575,16 +575,18 @@ class Assembler:
             total = next((d for t, d in parse_extensions(ext) if t == EXT_BY_NAME["TOTAL_LEN"]), None)
             if not more and total is None:
                 return "message", self._message(got, flags, ext, key, value)
-            if not more or total is None or opcode not in CONTINUED:
+            if not more or total is None or opcode in OPCODE_NAMES and opcode not in CONTINUED:
                 raise ProtocolError("continuation")
             if len(self.partial) >= self.messages_max:
                 raise ProtocolError("limit")
             total = struct.unpack(">I", total)[0]
             if len(value) < PIECE_MIN or len(value) >= total:
                 raise ProtocolError("continuation")
-            keep = total <= self.max_message
+            keep = total <= self.max_message and opcode in OPCODE_NAMES
             self.partial[rid] = [opcode, flags, total, len(value), 1, [value] if keep else None, got, ext, key]
-            return None if keep else ("refused", "TOO_LARGE")
+            if keep:
+                return None
+            return "refused", "TOO_LARGE" if opcode in OPCODE_NAMES else "UNSUPPORTED"
         state = self.partial[rid]
         state[3] += len(value)
         state[4] += 1

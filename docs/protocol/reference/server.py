@@ -228,6 +228,8 @@ class Connection:
                 continue
             if got["request_id"] == 0:
                 raise ProtocolError("violation", "a request with id 0")
+            if got["flags"] & kv.COMPRESSED:
+                raise ProtocolError("violation", "COMPRESSED, which was not agreed")
             try:
                 event = self.assembler.feed(got, ext, key, value)
             except ProtocolError as error:
@@ -300,6 +302,8 @@ class Connection:
             elif name == "BATCH":
                 self.batch(rid, ext, key, value)
             elif name == "ECHO":
+                if key:
+                    raise Refused("INVALID_ARGUMENT", "ECHO has no key")
                 self.send(OP["OK"], rid, [("CONTENT_TYPE", d) for t, d in ext.items() if t == EXT["CONTENT_TYPE"]], b"", value)
             elif name == "INFO":
                 server = kv.Map([("name", "kv-toy"), ("version", "1"), ("uptime_ms", 1)])

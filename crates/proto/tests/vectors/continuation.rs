@@ -62,9 +62,11 @@ fn feed(assembler: &mut Assembler, bytes: &[u8]) -> Step {
     if whole {
         return Step::Event(message(&header, flags, ext, key, value));
     }
-    if !Opcode::try_from(header.opcode).unwrap().info().continued {
+    let known = Opcode::try_from(header.opcode);
+    if known.is_ok_and(|opcode| !opcode.info().continued) {
         return Step::Closes("continuation");
     }
+    let first = !assembler.contains(header.request_id);
     let fragment = Fragment {
         request_id: header.request_id,
         opcode: header.opcode,
@@ -76,6 +78,10 @@ fn feed(assembler: &mut Assembler, bytes: &[u8]) -> Step {
         value,
     };
     match assembler.accept(0, &fragment) {
+        Ok(Assembly::Pending) if first && known.is_err() => {
+            assert!(assembler.refuse(header.request_id));
+            refused(&header, "UNSUPPORTED")
+        }
         Ok(Assembly::Pending | Assembly::Swallowed) => Step::Nothing,
         Ok(Assembly::Complete(whole)) => Step::Event(message(
             &header,
@@ -89,15 +95,19 @@ fn feed(assembler: &mut Assembler, bytes: &[u8]) -> Step {
         }
         Err(error @ AssemblerError::MessageTooLong { .. }) => {
             assert_eq!(error.scope(), AssemblyScope::Request);
-            Step::Event(
-                serde_json::json!({ "event": "refused", "request_id": header.request_id, "code": "TOO_LARGE" }),
-            )
+            refused(&header, "TOO_LARGE")
         }
         Err(error) => {
             assert_eq!(error.scope(), AssemblyScope::Connection, "{error:?}");
             Step::Closes("continuation")
         }
     }
+}
+
+fn refused(header: &Header, code: &str) -> Step {
+    Step::Event(
+        serde_json::json!({ "event": "refused", "request_id": header.request_id, "code": code }),
+    )
 }
 
 fn message(
