@@ -30,7 +30,14 @@ pub struct Args {
     command: Option<Command>,
 
     /// Configuration file (TOML).
-    #[arg(short, long, value_name = "FILE", env = "KV_CONFIG", hide_env = true, global = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "KV_CONFIG",
+        hide_env = true,
+        global = true
+    )]
     config: Option<PathBuf>,
     /// Listen here instead.
     #[arg(long, value_name = "IP:PORT", global = true)]
@@ -172,13 +179,20 @@ fn command() -> clap::Command {
 impl Args {
     fn invocation(self, environment: Vec<(OsString, OsString)>) -> Result<Invocation, clap::Error> {
         let action = match &self.command {
-            Some(Command::Healthcheck { timeout_ms }) => {
-                Action::Healthcheck { timeout: Duration::from_millis(*timeout_ms) }
-            }
+            Some(Command::Healthcheck { timeout_ms }) => Action::Healthcheck {
+                timeout: Duration::from_millis(*timeout_ms),
+            },
             None => self.inspect.action(),
         };
         let flags = self.flags()?;
-        Ok(Invocation { action, sources: Sources { file: self.config, environment, flags } })
+        Ok(Invocation {
+            action,
+            sources: Sources {
+                file: self.config,
+                environment,
+                flags,
+            },
+        })
     }
 
     fn flags(&self) -> Result<Vec<FlagSetting>, clap::Error> {
@@ -201,12 +215,24 @@ impl Args {
                 value: value.to_owned(),
             }));
         };
-        set("--address", "listeners.native.address", self.address.as_deref());
+        set(
+            "--address",
+            "listeners.native.address",
+            self.address.as_deref(),
+        );
         set("--data-dir", "storage.data_dir", self.data_dir.as_deref());
         set("--log-format", "log.format", self.log.log_format.as_deref());
         set("--log-level", "log.level", self.log.log_level.as_deref());
-        set("-v", "log.level", ["debug", "trace"].get(step(self.log.verbose)).copied());
-        set("-q", "log.level", ["warn", "error"].get(step(self.log.quiet)).copied());
+        set(
+            "-v",
+            "log.level",
+            ["debug", "trace"].get(step(self.log.verbose)).copied(),
+        );
+        set(
+            "-q",
+            "log.level",
+            ["warn", "error"].get(step(self.log.quiet)).copied(),
+        );
         Ok(flags)
     }
 }
@@ -263,9 +289,16 @@ mod tests {
 
     #[test]
     fn flags_become_settings_with_their_names() {
-        let invocation =
-            parsed(&["--address", "127.0.0.1:1", "-vv", "--set", "limits.max_fragments=7", "-c", "f"])
-                .unwrap();
+        let invocation = parsed(&[
+            "--address",
+            "127.0.0.1:1",
+            "-vv",
+            "--set",
+            "limits.max_fragments=7",
+            "-c",
+            "f",
+        ])
+        .unwrap();
         let flags: Vec<_> = invocation
             .sources
             .flags
@@ -304,17 +337,34 @@ mod tests {
             &["healthcheck", "--timeout-ms", "0"],
         ] {
             let error = action(wrong).unwrap_err();
-            assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()), "{wrong:?}");
+            assert_eq!(
+                error.exit_code(),
+                i32::from(Exit::Usage.code()),
+                "{wrong:?}"
+            );
         }
     }
 
     #[test]
     fn the_short_help_fits_a_small_terminal() {
         let help = parsed(&["-h"]).unwrap_err().to_string();
-        assert!(help.lines().count() <= 31, "{} rows\n{help}", help.lines().count());
+        assert!(
+            help.lines().count() <= 31,
+            "{} rows\n{help}",
+            help.lines().count()
+        );
         let first: Vec<_> = help.lines().take(24).collect();
-        for flag in ["--config", "--address", "--set", "--verbose", "--check-config"] {
-            assert!(first.iter().any(|line| line.contains(flag)), "{flag}\n{help}");
+        for flag in [
+            "--config",
+            "--address",
+            "--set",
+            "--verbose",
+            "--check-config",
+        ] {
+            assert!(
+                first.iter().any(|line| line.contains(flag)),
+                "{flag}\n{help}"
+            );
         }
     }
 
@@ -326,6 +376,9 @@ mod tests {
         }
         assert!(help.contains("Examples:"));
         let version = parsed(&["--version"]).unwrap_err().to_string();
-        assert!(version.contains("commit:") && version.contains("target:"), "{version}");
+        assert!(
+            version.contains("commit:") && version.contains("target:"),
+            "{version}"
+        );
     }
 }

@@ -25,13 +25,19 @@ pub enum Exit {
 impl Exit {
     /// Every code with its words.
     pub const ALL: [(Self, &'static str); 7] = [
-        (Self::Clean, "stopped cleanly, also by SIGTERM or SIGINT after a complete drain"),
+        (
+            Self::Clean,
+            "stopped cleanly, also by SIGTERM or SIGINT after a complete drain",
+        ),
         (Self::Failure, "failed while running"),
         (Self::Usage, "wrong usage of the command line"),
         (Self::Config, "the configuration is invalid"),
         (Self::Bind, "cannot listen on an address"),
         (Self::Data, "the data directory is locked or damaged"),
-        (Self::DrainTimeout, "the drain took longer than shutdown.drain_timeout"),
+        (
+            Self::DrainTimeout,
+            "the drain took longer than shutdown.drain_timeout",
+        ),
     ];
 
     /// The number.

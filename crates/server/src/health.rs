@@ -64,7 +64,11 @@ impl Health {
     /// Everything that must hold for clients to be sent here.
     #[must_use]
     pub fn checks(&self) -> [Check; 4] {
-        let check = |name, ok, good, bad| Check { name, ok, detail: if ok { good } else { bad } };
+        let check = |name, ok, good, bad| Check {
+            name,
+            ok,
+            detail: if ok { good } else { bad },
+        };
         let memory = self.accountant.pressure() < Pressure::RefuseWrites;
         [
             check(
@@ -85,7 +89,12 @@ impl Health {
                 "the store takes writes",
                 "the store refuses writes",
             ),
-            check("memory", memory, "there is room", "memory is short, writes are refused"),
+            check(
+                "memory",
+                memory,
+                "there is room",
+                "memory is short, writes are refused",
+            ),
         ]
     }
 
@@ -126,7 +135,17 @@ mod tests {
         assert!(!health.is_ready());
         accountant.set_stored(0);
         health.set_writable(false);
-        let failed: Vec<_> = health.checks().into_iter().filter(|check| !check.ok).collect();
-        assert!(matches!(failed.as_slice(), [Check { name: "storage_writable", .. }]));
+        let failed: Vec<_> = health
+            .checks()
+            .into_iter()
+            .filter(|check| !check.ok)
+            .collect();
+        assert!(matches!(
+            failed.as_slice(),
+            [Check {
+                name: "storage_writable",
+                ..
+            }]
+        ));
     }
 }

@@ -6,23 +6,25 @@ pub mod devkey;
 pub mod keys;
 pub mod tls;
 
+mod args;
 mod connection;
 mod convert;
+mod exit;
+mod health;
+mod health_check;
 mod info;
 mod labels;
 mod listener;
+mod log;
 mod process;
+mod program;
 mod registry;
 mod server;
 mod shared;
+mod version;
 
+pub use args::{Action, Invocation};
+pub use exit::Exit;
+pub use program::program;
 pub use server::{Command, Control, Server, StartError, Stopped};
-
-/// The version of this crate.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The commit it was built from, where the build told it.
-pub const COMMIT: &str = match option_env!("KV_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+pub use version::{COMMIT, VERSION};

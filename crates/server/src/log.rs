@@ -75,7 +75,13 @@ where
         Box::new(builder.with_ansi(output == Output::Colour).finish())
     } else {
         // Flat: a field of an event stands where a reader of `jq .conn_id` looks for it.
-        Box::new(builder.json().flatten_event(true).with_span_list(false).finish())
+        Box::new(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .finish(),
+        )
     })
 }
 
@@ -100,7 +106,11 @@ mod tests {
     }
 
     fn logged(format: LogFormat, level: &str, output: Output) -> String {
-        let log = Log { format, level: level.to_owned(), include_keys: LogKeys::Off };
+        let log = Log {
+            format,
+            level: level.to_owned(),
+            include_keys: LogKeys::Off,
+        };
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = subscriber(&log, output, move || writer.clone()).unwrap();
@@ -126,14 +136,21 @@ mod tests {
         }
         let (_, rest) = text.split_once("\"timestamp\":\"").unwrap();
         let (timestamp, _) = rest.split_once('"').unwrap();
-        assert_eq!((timestamp.len(), timestamp.ends_with('Z')), (27, true), "{timestamp}");
+        assert_eq!(
+            (timestamp.len(), timestamp.ends_with('Z')),
+            (27, true),
+            "{timestamp}"
+        );
     }
 
     #[test]
     fn a_terminal_gets_colour_unless_it_is_unwanted() {
         assert!(logged(LogFormat::Auto, "info", Output::Colour).contains("\u{1b}[32m"));
         let plain = logged(LogFormat::Auto, "info", Output::Plain);
-        assert!(plain.contains("hello") && !plain.contains("\u{1b}[32m"), "{plain}");
+        assert!(
+            plain.contains("hello") && !plain.contains("\u{1b}[32m"),
+            "{plain}"
+        );
         assert!(!logged(LogFormat::Human, "info", Output::Other).starts_with('{'));
         assert!(logged(LogFormat::Json, "info", Output::Colour).starts_with('{'));
     }

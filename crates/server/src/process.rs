@@ -18,7 +18,9 @@ const MEMORY_FALLBACK: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 30)
 #[must_use]
 pub(crate) fn descriptor_limit() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }
 
@@ -26,15 +28,21 @@ pub(crate) fn descriptor_limit() -> Option<usize> {
 /// less.
 #[must_use]
 pub(crate) fn default_memory_limit() -> NonZeroUsize {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_memory(&text));
+    let machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text));
     let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let group = group.and_then(|text| text.trim().parse::<usize>().ok());
     let least = machine.into_iter().chain(group).min();
-    least.and_then(|bytes| NonZeroUsize::new(bytes / 2)).unwrap_or(MEMORY_FALLBACK)
+    least
+        .and_then(|bytes| NonZeroUsize::new(bytes / 2))
+        .unwrap_or(MEMORY_FALLBACK)
 }
 
 fn total_memory(meminfo: &str) -> Option<usize> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -65,7 +73,9 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -83,7 +93,10 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_kibibytes() {
-        assert_eq!(total_memory("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
+        assert_eq!(
+            total_memory("MemTotal:       16 kB\nMemFree: 1 kB\n"),
+            Some(16_384)
+        );
         assert_eq!(total_memory("nothing"), None);
     }
 

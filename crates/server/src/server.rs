@@ -165,6 +165,24 @@ impl Server {
         self.native.local_addr()
     }
 
+    /// The configuration it runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Entries in the store.
+    #[must_use]
+    pub fn keys_stored(&self) -> u64 {
+        self.shared.service.stats().keys
+    }
+
+    /// The admin listener's address, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// A handle that stops and reloads the server.
     #[must_use]
     pub fn control(&self) -> Control {

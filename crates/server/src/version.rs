@@ -12,7 +12,15 @@ pub const TARGET: &str = env!("KV_BUILD_TARGET");
 pub const RUSTC: &str = env!("KV_BUILD_RUSTC");
 
 /// Features of the build, for `--version`.
-pub const FEATURES: &str = if cfg!(feature = "mimalloc") { "mimalloc" } else { "none" };
+pub const FEATURES: &str = if cfg!(feature = "mimalloc") {
+    "mimalloc"
+} else {
+    "none"
+};
 
 /// For the metrics.
-pub const BUILD: BuildInfo = BuildInfo { version: VERSION, commit: COMMIT, rustc: RUSTC };
+pub const BUILD: BuildInfo = BuildInfo {
+    version: VERSION,
+    commit: COMMIT,
+    rustc: RUSTC,
+};

@@ -1,0 +1,224 @@
+//! The program around a server: configuration, log, runtime, signals, exit code.
+//!
+//! Order: configuration, log, warnings, keys, sockets, certificates; then the addresses are told and
+//! the server serves until a signal. What goes wrong before that is told on stderr in words, after it
+//! in the log.
+
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+
+use crate::args::{Action, Invocation};
+use crate::config::{self, Config, Loaded};
+use crate::exit::Exit;
+use crate::keys::{self, KeysError};
+use crate::server::{Command, Control, Server, StartError, Stopped};
+use crate::{health_check, log, version};
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn program(invocation: Invocation) -> Exit {
+    let Invocation { action, sources } = invocation;
+    match action {
+        Action::PrintDefaultConfig => return print(&config::default_file()),
+        Action::PrintConfigReference => return print(&config::reference()),
+        Action::Serve
+        | Action::CheckConfig
+        | Action::PrintConfig(_)
+        | Action::Healthcheck { .. } => {}
+    }
+    let loaded = match config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => {
+            complain(&mistakes);
+            return Exit::Config;
+        }
+    };
+    match action {
+        Action::PrintConfig(sources) => print(&loaded.print(sources)),
+        Action::CheckConfig => check(&loaded),
+        Action::Healthcheck { timeout } => health_check::ask(&loaded.config, timeout),
+        _ => serve(loaded),
+    }
+}
+
+/// Text for whoever called: data, on stdout. A closed pipe is their choice.
+fn print(text: &str) -> Exit {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Clean,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Clean,
+        Err(_) => Exit::Failure,
+    }
+}
+
+/// Words about what is wrong, before there is a log.
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet, or it could not be started"
+)]
+fn complain(message: &dyn std::fmt::Display) {
+    eprintln!("{message}");
+}
+
+fn check(loaded: &Loaded) -> Exit {
+    for warning in &loaded.warnings {
+        complain(&format_args!("warning: {warning}"));
+    }
+    print("the configuration is valid\n")
+}
+
+fn serve(loaded: Loaded) -> Exit {
+    let Loaded {
+        config, warnings, ..
+    } = loaded;
+    if let Err(error) = log::init(&config.log) {
+        complain(&format_args!("error: {error}"));
+        return Exit::Config;
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.worker_threads {
+        runtime.worker_threads(threads.get());
+    }
+    match runtime.enable_all().build() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(run(config));
+            // Nothing that still runs is waited for: the drain had its time.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(error) => {
+            tracing::error!(%error, "the runtime did not start");
+            Exit::Failure
+        }
+    }
+}
+
+async fn run(config: Config) -> Exit {
+    let began = Instant::now();
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be handled");
+            return Exit::Failure;
+        }
+    };
+    let server = match start(config) {
+        Ok(server) => server,
+        Err(error) => {
+            tracing::error!("{}", words(&error));
+            return exit_of(&error);
+        }
+    };
+    banner(&server, began);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(signals.forward(server.control()));
+    match server.run().await {
+        Stopped::Clean => {
+            tracing::info!("stopped");
+            Exit::Clean
+        }
+        Stopped::Cut(connections) => {
+            tracing::warn!(connections, "stopped before every connection was finished");
+            Exit::DrainTimeout
+        }
+    }
+}
+
+fn start(config: Config) -> Result<Server, StartError> {
+    let keys = keys::load(&config.auth, |name| std::env::var_os(name))?;
+    Server::bind(config, keys)
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+const fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Bind { .. } => Exit::Bind,
+        StartError::Keys(KeysError::File { .. } | KeysError::Dev(_) | KeysError::Name(_))
+        | StartError::KeyRing(_)
+        | StartError::Tls(_) => Exit::Config,
+        StartError::Random => Exit::Failure,
+    }
+}
+
+/// Where it listens and how it is set up, one line each.
+fn banner(server: &Server, began: Instant) {
+    let config = server.config();
+    if let Ok(address) = server.native_address() {
+        let tls = config.native.tls;
+        tracing::info!(listener = "native", %address, tls, "listening");
+    }
+    if let Some(address) = server.admin_address() {
+        tracing::info!(listener = "admin", %address, "listening");
+    }
+    if let Some((path, made)) = server.dev_key() {
+        let path = path.display();
+        if made {
+            tracing::info!(%path, "made the key `dev` for clients on this account");
+        } else {
+            tracing::info!(%path, "clients on this account use the key `dev`");
+        }
+    }
+    let connections = NonZeroUsize::new(server.connections_max()).unwrap_or(NonZeroUsize::MIN);
+    tracing::info!(
+        version = version::VERSION,
+        commit = version::COMMIT,
+        engine = config.storage.engine.name(),
+        durability = "none",
+        keys = server.keys_stored(),
+        start_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        connections_max = connections.get(),
+        worst_case_bytes = config.limits.worst_case_bytes(connections),
+        "ready"
+    );
+}
+
+/// The signals a server listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT stop, SIGHUP reloads.
+    async fn forward(mut self, control: Control) {
+        loop {
+            let command = tokio::select! {
+                Some(()) = self.terminate.recv() => Command::Stop,
+                Some(()) = self.interrupt.recv() => Command::Stop,
+                Some(()) = self.hangup.recv() => Command::Reload,
+                else => return,
+            };
+            tracing::info!(?command, "signal");
+            control.send(command);
+        }
+    }
+}
