@@ -227,6 +227,22 @@ impl<'a> Extensions<'a> {
         Ok(this)
     }
 
+    /// The TOTAL_LEN of a block of which nothing else matters yet: what the frames of a continued
+    /// message are joined by, before anything decides about the message. `None` for a block without
+    /// one, or malformed in front of it.
+    #[must_use]
+    pub fn total_len(block: &[u8]) -> Option<u32> {
+        let mut rest = block;
+        while let [tag, len, after @ ..] = rest {
+            let (bytes, after) = after.split_at_checked(usize::from(*len))?;
+            if *tag == tag::TOTAL_LEN {
+                return be32(bytes);
+            }
+            rest = after;
+        }
+        None
+    }
+
     fn item(
         &mut self,
         tag: u8,

@@ -898,7 +898,7 @@ def _(target):
         value = kv.parse_typed(got[4])
         if opcode == "INFO":
             server = dict(dict(value)["server"])
-            assert isinstance(server["name"], str) and isinstance(server["version"], str) and isinstance(server["uptime_ms"], int)
+            assert isinstance(server["name"], str) and isinstance(server["version"], str) and isinstance(server["uptime_seconds"], int)
         elif value:
             assert {"id", "peer", "identity"} <= set(dict(value[0]))
     session.send("INFO", 9, key=b"no such section")

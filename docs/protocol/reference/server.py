@@ -306,7 +306,7 @@ class Connection:
                     raise Refused("INVALID_ARGUMENT", "ECHO has no key")
                 self.send(OP["OK"], rid, [("CONTENT_TYPE", d) for t, d in ext.items() if t == EXT["CONTENT_TYPE"]], b"", value)
             elif name == "INFO":
-                server = kv.Map([("name", "kv-toy"), ("version", "1"), ("uptime_ms", 1)])
+                server = kv.Map([("name", "kv-toy"), ("version", "1"), ("uptime_seconds", 1)])
                 if key not in (b"", b"server"):
                     raise Refused("INVALID_ARGUMENT", "no such section")
                 self.send(OP["OK"], rid, [("CONTENT_TYPE", b"\x02")], b"", kv.typed(kv.Map([("server", server)])))

@@ -110,3 +110,23 @@ fn a_wrong_length_for_the_type_is_out_of_range() {
         ));
     }
 }
+
+#[test]
+fn total_len_is_found_whatever_stands_beside_it() {
+    let with = |before: &[u8], after: &[u8]| {
+        let block = [before, &[0x83, 4, 0, 0, 0x23, 0x28], after].concat();
+        Extensions::total_len(&block)
+    };
+    assert_eq!(with(&[], &[]), Some(9_000));
+    assert_eq!(with(&[0x30, 1, 7, 0x81, 0], &[0xf0, 0]), Some(9_000));
+    assert_eq!(with(&[0x30, 200], &[]), None);
+    for block in [
+        &[][..],
+        &[0x83],
+        &[0x83, 4, 0],
+        &[0x83, 3, 0, 0, 1],
+        &[0x01, 0],
+    ] {
+        assert_eq!(Extensions::total_len(block), None);
+    }
+}
