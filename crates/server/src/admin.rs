@@ -14,22 +14,22 @@ use std::sync::Arc;
 use kv_service::{Metrics, Scrape};
 
 use crate::health::Health;
-pub use serve::serve;
+pub(crate) use serve::serve;
 
 /// Gives what a scrape shows besides the counters.
-pub type ScrapeSource = Arc<dyn Fn() -> Scrape + Send + Sync>;
+pub(crate) type ScrapeSource = Arc<dyn Fn() -> Scrape + Send + Sync>;
 
 /// What the answers are made of.
 #[derive(Clone)]
-pub struct AdminState {
+pub(crate) struct AdminState {
     /// For `/readyz`.
-    pub health: Arc<Health>,
+    pub(crate) health: Arc<Health>,
     /// For `/metrics`.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// For `/metrics`: the store, the process, certificates.
-    pub scrape: ScrapeSource,
+    pub(crate) scrape: ScrapeSource,
     /// Whether `/metrics` is served.
-    pub metrics_enabled: bool,
+    pub(crate) metrics_enabled: bool,
 }
 
 #[cfg(test)]

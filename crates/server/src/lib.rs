@@ -6,6 +6,7 @@ pub mod devkey;
 pub mod keys;
 pub mod tls;
 
+mod admin;
 mod args;
 mod connection;
 mod convert;

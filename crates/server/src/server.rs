@@ -9,13 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::Secret;
-use kv_service::{Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Service, Success};
+use kv_service::{
+    Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Scrape, Service,
+    StoreSample, Success, Sweeper,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, AdminState};
 use crate::config::{Config, EngineChoice};
+use crate::health::Health;
 use crate::keys::{self, Keys, KeysError};
 use crate::listener::{self, Listener};
 use crate::shared::{Parts, Shared};
@@ -23,8 +28,8 @@ use crate::tls::{CertStore, Reload, TlsError};
 
 /// How often expired entries are looked for and memory is added up.
 const UPKEEP: Duration = Duration::from_millis(100);
-/// Entries one round of the sweeper looks at.
-const SWEEP_BUDGET: usize = 2_000;
+/// The kernel's queue of the admin listener: people and scrapers.
+const ADMIN_BACKLOG: usize = 128;
 /// Commands that may wait for the server.
 const COMMANDS: usize = 8;
 
@@ -89,6 +94,8 @@ pub enum Stopped {
 pub struct Server {
     shared: Arc<Shared>,
     native: tokio::net::TcpListener,
+    admin: Option<tokio::net::TcpListener>,
+    health: Arc<Health>,
     commands: mpsc::Receiver<Command>,
     control: Control,
     dev_key: Option<(std::path::PathBuf, bool)>,
@@ -148,7 +155,13 @@ impl Server {
             accountant,
             certificates,
         }));
+        let admin = match &shared.config.admin {
+            Some(admin) => Some(bind(admin.address, ADMIN_BACKLOG)?),
+            None => None,
+        };
         Ok(Self {
+            health: Arc::new(Health::new(Arc::clone(&shared.accountant))),
+            admin,
             shared,
             native,
             commands,
@@ -180,7 +193,7 @@ impl Server {
     /// The admin listener's address, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        None
+        self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
     }
 
     /// A handle that stops and reloads the server.
@@ -205,21 +218,21 @@ impl Server {
 
     /// Serves until told to stop.
     pub async fn run(self) -> Stopped {
-        let Self {
-            shared,
-            native,
-            mut commands,
-            ..
-        } = self;
+        let Self { shared, native, admin, health, mut commands, .. } = self;
         let stop_accepting = CancellationToken::new();
         let stop_rest = CancellationToken::new();
         let mut rest = JoinSet::new();
+        if let (Some(socket), Some(settings)) = (admin, shared.config.admin.clone()) {
+            let state = admin_state(&shared, &health);
+            rest.spawn(admin::serve(socket, settings, state, stop_rest.clone()));
+        }
         rest.spawn(upkeep(Arc::clone(&shared), stop_rest.clone()));
         if shared.certificates.is_some() {
             rest.spawn(watch_certificates(Arc::clone(&shared), stop_rest.clone()));
         }
         let mut accepting = JoinSet::new();
         accepting.spawn(Listener::new(native, Arc::clone(&shared)).run(stop_accepting.clone()));
+        health.set_started();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Reload => reload(&shared),
@@ -227,7 +240,7 @@ impl Server {
             }
         }
         let stopped = tokio::select! {
-            stopped = stop(&shared, accepting, stop_accepting) => stopped,
+            stopped = stop(&shared, &health, accepting, stop_accepting) => stopped,
             () = second_stop(&mut commands, &shared) => Stopped::Cut(shared.registry.len()),
         };
         stop_rest.cancel();
@@ -244,9 +257,11 @@ impl Server {
 /// Drains: not ready, a moment for those who look, no accept, GOAWAY, wait.
 async fn stop(
     shared: &Arc<Shared>,
+    health: &Health,
     mut accepting: JoinSet<JoinSet<()>>,
     stop_accepting: CancellationToken,
 ) -> Stopped {
+    health.set_draining();
     let shutdown = &shared.config.shutdown;
     tracing::info!(connections = shared.registry.len(), "draining");
     if !shutdown.delay.is_zero() {
@@ -272,6 +287,39 @@ async fn second_stop(commands: &mut mpsc::Receiver<Command>, shared: &Shared) {
         }
     }
     std::future::pending().await
+}
+
+/// What the admin listener answers from.
+fn admin_state(shared: &Arc<Shared>, health: &Arc<Health>) -> AdminState {
+    let state = Arc::clone(shared);
+    AdminState {
+        health: Arc::clone(health),
+        metrics: Arc::clone(&shared.metrics),
+        scrape: Arc::new(move || scrape(&state)),
+        metrics_enabled: shared.config.metrics.enabled,
+    }
+}
+
+/// What a scrape shows besides the counters.
+fn scrape(shared: &Shared) -> Scrape {
+    let stats = shared.service.stats();
+    let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let started = shared.started_wall.duration_since(std::time::SystemTime::UNIX_EPOCH);
+    Scrape {
+        build: crate::version::BUILD,
+        start_time_seconds: started.unwrap_or_default().as_secs_f64(),
+        process: crate::process::sample(),
+        store: StoreSample {
+            keys: stats.keys,
+            memory_used_bytes: bytes(shared.accountant.used()),
+            memory_limit_bytes: bytes(shared.accountant.limit()),
+            expired: stats.expired_total,
+            evicted: stats.evicted_total,
+            hits: stats.hits_total,
+            misses: stats.misses_total,
+        },
+        certificates: shared.certificates.as_ref().map(|store| store.times()).unwrap_or_default(),
+    }
 }
 
 fn memory_engine(config: &Config) -> Arc<dyn Engine> {
@@ -355,13 +403,13 @@ async fn watch_certificates(shared: Arc<Shared>, stop: CancellationToken) {
 async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(UPKEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sweeper = Sweeper::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let now = shared.service.now();
-        shared.service.sweep(now, SWEEP_BUDGET);
+        sweeper.step(&shared.service, shared.service.now());
         let stored = shared.service.stats().memory_bytes;
         shared
             .accountant

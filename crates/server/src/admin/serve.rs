@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use kv_service::{Closure, Listener, Metrics};
@@ -37,7 +38,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves until `shutdown`; answers that are under way are finished, idle connections end.
 ///
 /// Cancel safe: dropping it drops its connections.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     settings: AdminListener,
     state: AdminState,
@@ -98,17 +99,13 @@ struct Connection {
 impl Connection {
     async fn run(self, stream: TcpStream) {
         let mut closing = Closing { metrics: self.metrics, closure: Closure::Internal };
-        let answered = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&answered);
-        let app = self.app.map_request(move |request: Request<hyper::body::Incoming>| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            request.map(Body::new)
-        });
+        let asked = Arc::new(AtomicU64::new(0));
+        let app = Counted { app: TowerToHyperService::new(self.app), asked: Arc::clone(&asked) };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+            .serve_connection(TokioIo::new(stream), app);
         let mut connection = pin!(connection);
         let mut stopping = false;
         let mut seen = 0;
@@ -125,7 +122,7 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = tokio::time::sleep(self.idle_timeout) => {
-                    let now = answered.load(Ordering::Relaxed);
+                    let now = asked.load(Ordering::Relaxed);
                     if now == seen {
                         break Closure::Idle;
                     }
@@ -133,6 +130,23 @@ impl Connection {
                 }
             }
         };
+    }
+}
+
+/// The routes, with a count of requests, which tells an idle connection from a used one.
+struct Counted {
+    app: TowerToHyperService<Router>,
+    asked: Arc<AtomicU64>,
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.app.call(request)
     }
 }
 

@@ -42,7 +42,7 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
         health: Arc::clone(&health),
         metrics: Arc::clone(&metrics),
         scrape: Arc::new(|| Scrape {
-            build: crate::BUILD,
+            build: crate::version::BUILD,
             start_time_seconds: 1.0,
             process: ProcessSample::default(),
             store: StoreSample { keys: 5, ..StoreSample::default() },

@@ -163,6 +163,20 @@ fn the_reference_page_is_current() {
 }
 
 #[test]
+fn the_page_about_limits_says_what_happens_at_each() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/operating/limits.md"
+    );
+    let page = std::fs::read_to_string(path).unwrap();
+    for section in SECTIONS.iter().filter(|section| section.name == "limits") {
+        for key in section.keys {
+            assert!(page.contains(&format!("`{}`", key.name)), "{}", key.name);
+        }
+    }
+}
+
+#[test]
 fn an_unknown_table_is_shown_with_its_place_and_a_suggestion() {
     let text = "# kv\n\n[listners.native]\naddress = \"127.0.0.1:1\"\n";
     let expected = "\

@@ -11,7 +11,7 @@ use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Sink, Value};
 use super::core::Core;
 use super::inflight::Work;
 use super::reply::{self, FrameSink};
-use super::request::{Meta, Reject, extensions, operation, permission};
+use super::request::{Meta, Reject, allowed, extensions, operation, permission};
 
 /// One item: what to ask, or why it is refused.
 type Item<'b> = Result<(Op<'b>, Meta), (Meta, Reject)>;
@@ -46,11 +46,11 @@ impl Core {
     fn batch_item<'b>(&self, item: &BatchItem<'b>, index: u32) -> Item<'b> {
         let opcode = Opcode::try_from(item.opcode).unwrap_or(Opcode::Batch);
         let mut meta = Meta::bare(opcode, index);
-        let allowed = matches!(
+        let has_place = matches!(
             opcode,
             Opcode::Get | Opcode::Set | Opcode::Del | Opcode::Incr | Opcode::Touch
         );
-        if !allowed {
+        if !has_place {
             let text = format!("opcode {} has no place in a BATCH", item.opcode.0);
             return Err((meta, Reject::new(ErrorCode::Unsupported, text)));
         }
@@ -63,7 +63,7 @@ impl Core {
         let ext = extensions(item.ext, opcode.info().ext).map_err(|reject| (meta, reject))?;
         meta.returns = ext.returns.unwrap_or(0);
         operation(opcode, &ext, item.key, item.value, self.now)
-            .map(|op| (op, meta))
+            .and_then(|op| allowed(self.permissions, &op).map(|()| (op, meta)))
             .map_err(|reject| (meta, reject))
     }
 

@@ -1,8 +1,8 @@
 //! Frames about the connection itself, and the requests that are no key commands.
 
 use kv_proto::{
-    CloseReason, ErrorCode, Extensions, Flags, Frame, FrameHead, Opcode, ProtocolViolation,
-    limits::PING_BYTES_MAX,
+    CloseReason, DecodeError, DecodeKind, ErrorCode, Extensions, Flags, Frame, FrameHead, Opcode,
+    ProtocolViolation, limits::PING_BYTES_MAX,
 };
 use kv_service::Value;
 
@@ -19,6 +19,18 @@ impl Core {
         let about_connection = !matches!(opcode, Opcode::Cancel | Opcode::Credit);
         if !plain || about_connection != (frame.request_id() == 0) {
             return Err(ProtocolViolation::RequestId.into());
+        }
+        let takes_value = !matches!(opcode, Opcode::Cancel | Opcode::Goodbye);
+        let fits = frame.ext().is_empty()
+            && frame.key().is_empty()
+            && (takes_value || frame.value().is_empty());
+        if !fits {
+            return Err(DecodeError {
+                what: "control frame",
+                offset: 0,
+                kind: DecodeKind::Trailing,
+            }
+            .into());
         }
         match opcode {
             Opcode::Ping => self.ping(frame),
@@ -90,6 +102,19 @@ impl Core {
         ext: &Extensions<'_>,
         parts: Parts<'_>,
     ) {
+        let fits = match opcode {
+            Opcode::Echo | Opcode::Batch | Opcode::Kill => parts.key.is_empty(),
+            Opcode::Info => parts.value.is_empty(),
+            Opcode::Clients => parts.key.is_empty() && parts.value.is_empty(),
+            _ => true,
+        };
+        if !fits {
+            let text = format!(
+                "{} has a key or a value that it does not take",
+                opcode.name()
+            );
+            return self.reject_cheap(meta, &Reject::argument(text));
+        }
         match opcode {
             Opcode::Echo => {
                 let mut out = kv_proto::ExtBuf::new();

@@ -1,7 +1,10 @@
 //! Replies on their way out: what is copied, what is shared, what is cut into frames that take turns.
 
 use bytes::Bytes;
-use kv_proto::{CutLimits, Flags, Fragmenter, FrameHead, Opcode, TakeTurns, compress, ext_tag};
+use kv_proto::{
+    CutLimits, ErrorBody, ErrorCode, Flags, Fragmenter, FrameHead, Opcode, TakeTurns, compress,
+    ext_tag,
+};
 use kv_service::Value;
 
 use super::outbox::Outbox;
@@ -86,18 +89,29 @@ impl Egress {
         self.out.len().saturating_add(self.turns.remaining())
     }
 
-    /// Version 1 has no extensions, and its ERR is text.
+    /// Version 1 has no extensions and no continuation, and its ERR is text that begins with the
+    /// code's name [P-4.12].
     fn frame_version_1(&mut self, head: FrameHead, value: &[u8]) {
-        let value = if head.opcode == Opcode::Err {
-            value.get(6..).unwrap_or(value)
-        } else {
-            value
-        };
-        self.out.frame(head, &[], &[], value);
+        let text = |code: ErrorCode, message: &str| format!("{}: {message}", code.name());
+        let opcode = Opcode::Err;
+        if value.len() > self.cut.frame_bytes_max {
+            let text = text(ErrorCode::TooLarge, "the value does not fit one frame");
+            let head = FrameHead { opcode, ..head };
+            return self.out.frame(head, &[], &[], text.as_bytes());
+        }
+        match ErrorBody::decode(value) {
+            Ok(body) if head.opcode == opcode => {
+                let code = body.known().unwrap_or(ErrorCode::Internal);
+                let text = text(code, body.message);
+                self.out.frame(head, &[], &[], text.as_bytes());
+            }
+            _ => self.out.frame(head, &[], &[], value),
+        }
     }
 
-    fn compressed(&self, value: Value<'_>) -> Option<Bytes> {
-        let worth = self.lz4 && value.len() >= COMPRESSED_BYTES_MIN;
+    /// Only messages that may be continued may be compressed [P-9.9].
+    fn compressed(&self, opcode: Opcode, value: Value<'_>) -> Option<Bytes> {
+        let worth = self.lz4 && value.len() >= COMPRESSED_BYTES_MIN && opcode.info().continued;
         worth
             .then(|| compress(value.as_slice()))
             .flatten()
@@ -148,7 +162,7 @@ impl FrameSink for Egress {
         if self.version_1 {
             return self.frame_version_1(head, value.as_slice());
         }
-        match self.compressed(value) {
+        match self.compressed(head.opcode, value) {
             Some(bytes) => {
                 let head = FrameHead {
                     flags: head.flags.with(Flags::COMPRESSED),

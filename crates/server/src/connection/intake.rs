@@ -2,13 +2,13 @@
 //! comes. The one place that decides by opcode.
 
 use kv_proto::{
-    AssemblerError, Assembly, CloseReason, Direction, ErrorCode, Flags, Fragment, Frame, Limit,
-    Opcode, Opener, ProtocolViolation, UnknownOpcode, decompress,
+    AssemblerError, Assembly, CloseReason, Direction, ErrorCode, Extensions, Flags, Fragment,
+    Frame, Opcode, Opener, ProtocolViolation, UnknownOpcode, decompress,
 };
 use kv_service::{Code, Operation, Pressure};
 
 use super::core::{Core, Intake};
-use super::request::{Meta, Reject, extensions, operation, permission};
+use super::request::{Meta, Reject, allowed, extensions, operation, permission};
 use super::run::Run;
 
 impl Core {
@@ -66,7 +66,15 @@ impl Core {
         if frame.request_id() == 0 {
             return Err(ProtocolViolation::RequestId.into());
         }
-        self.last_request_id = self.last_request_id.max(frame.request_id());
+        // [P-9.3]: TOTAL_LEN begins a continued message and means nothing else.
+        if !frame.ext().is_empty()
+            && !frame.flags().contains(Flags::MORE)
+            && Extensions::total_len(frame.ext()).is_some()
+        {
+            return Err(ProtocolViolation::Continuation.into());
+        }
+        // [P-11.5]: the last in the order of sending, whatever its number.
+        self.last_request_id = frame.request_id();
         if frame.flags() != Flags::NONE && frame.flags() != Flags::ENCRYPTED
             || !self.assembler.is_empty()
         {
@@ -100,7 +108,9 @@ impl Core {
         }
         match opcode {
             Opcode::Get | Opcode::Set | Opcode::Del | Opcode::Incr | Opcode::Touch => {
-                match operation(opcode, &ext, parts.key, parts.value, self.now) {
+                let op = operation(opcode, &ext, parts.key, parts.value, self.now)
+                    .and_then(|op| allowed(self.permissions, &op).map(|()| op));
+                match op {
                     Ok(op) => run.push(op, meta),
                     Err(reject) => self.reject_cheap(meta, &reject),
                 }
@@ -177,12 +187,35 @@ impl Core {
         if frame.request_id() == 0 {
             return Err(ProtocolViolation::RequestId.into());
         }
+        let first = !self.assembler.contains(frame.request_id());
+        if !first || frame.flags().contains(Flags::MORE) {
+            self.swallow(frame, first)?;
+        }
+        if !first {
+            return Ok(());
+        }
         self.budget.charge();
         let text = format!("opcode {byte} is not known to this server");
         let reject = Reject::new(ErrorCode::Unsupported, text);
         super::reply::error(&mut self.egress, frame.request_id(), &reject);
         self.recorder
             .requests(Operation::Other, Code::Unsupported, 1);
+        Ok(())
+    }
+
+    /// A piece of a message that is refused at its first one [P-9.6].
+    fn swallow(&mut self, frame: &Frame<'_>, first: bool) -> Result<(), CloseReason> {
+        let request_id = frame.request_id();
+        if first && self.is_in_flight(request_id) {
+            return Err(ProtocolViolation::RequestId.into());
+        }
+        let taken = self
+            .assembler
+            .accept(self.monotonic_ms(), &fragment(frame, first));
+        if let Some(reason) = taken.err().and_then(|error| error.close_reason()) {
+            return Err(reason);
+        }
+        self.assembler.refuse(request_id);
         Ok(())
     }
 
@@ -226,28 +259,21 @@ impl Core {
         let request_id = frame.request_id();
         let meta = Meta::bare(opcode, request_id);
         let first = !self.assembler.contains(request_id);
-        let total_len = match extensions(frame.ext(), opcode.info().ext) {
-            Ok(ext) if first => ext.total_len,
-            Ok(_) | Err(_) => None,
-        };
-        let fragment = Fragment {
-            request_id,
-            opcode: frame.opcode(),
-            flags: Flags(frame.flags().0 & !Flags::MORE.0 & !Flags::ENCRYPTED.0),
-            more: frame.flags().contains(Flags::MORE),
-            total_len,
-            ext: frame.ext(),
-            key: frame.key(),
-            value: frame.value(),
-        };
+        let fragment = fragment(frame, first);
         if first && (self.inflight.contains(request_id) || self.streams.contains(request_id)) {
             return Err(ProtocolViolation::RequestId.into());
         }
         let growth = self.assembler.growth(&fragment);
-        if !self.allows_partial(growth) {
-            return Err(CloseReason::Limit(Limit::PartialBytes));
-        }
+        let crowded = growth > 0 && !self.allows_partial(growth);
         match self.assembler.accept(self.monotonic_ms(), &fragment) {
+            Ok(Assembly::Pending) if crowded => {
+                self.assembler.refuse(request_id);
+                let text = "the server holds too much of unfinished messages";
+                let mut reject = Reject::new(ErrorCode::Overloaded, text);
+                reject.retry_after_ms = 1_000;
+                self.reject_cheap(meta, &reject);
+                Ok(())
+            }
             Ok(Assembly::Pending | Assembly::Swallowed) => {
                 self.budget.refill(frame.wire_len());
                 Ok(())
@@ -304,6 +330,20 @@ impl Core {
                 self.reject_cheap(meta, &reject);
             }
         }
+    }
+}
+
+/// A frame as the assembler takes it.
+fn fragment<'b>(frame: &Frame<'b>, first: bool) -> Fragment<'b> {
+    Fragment {
+        request_id: frame.request_id(),
+        opcode: frame.opcode(),
+        flags: Flags(frame.flags().0 & !Flags::MORE.0 & !Flags::ENCRYPTED.0),
+        more: frame.flags().contains(Flags::MORE),
+        total_len: first.then(|| Extensions::total_len(frame.ext())).flatten(),
+        ext: frame.ext(),
+        key: frame.key(),
+        value: frame.value(),
     }
 }
 

@@ -3,7 +3,7 @@
 use kv_proto::{
     ErrorCode, ExtError, ExtSet, Extensions, IF_ABSENT, IF_PRESENT, Needs, Opcode, returns,
 };
-use kv_service::{Condition, Expiry, Now, Op, Permission, Value};
+use kv_service::{Condition, Expiry, Now, Op, Permission, Permissions, Value};
 
 /// What is needed to write a request's reply.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +100,16 @@ pub(crate) const fn permission(needs: Needs) -> Option<Permission> {
     }
 }
 
+/// Checks what the operation itself shows or changes: a previous entry is for those who may read.
+pub(crate) fn allowed(held: Permissions, op: &Op<'_>) -> Result<(), Reject> {
+    let needed = kv_service::needed(op);
+    if held.contains(needed) {
+        return Ok(());
+    }
+    let text = format!("it needs the permissions {needed}");
+    Err(Reject::new(ErrorCode::PermissionDenied, text))
+}
+
 /// Decodes an extension block and refuses what this release does not do.
 pub(crate) fn extensions(block: &[u8], allowed: ExtSet) -> Result<Extensions<'_>, Reject> {
     let ext = Extensions::decode(block, allowed)?;
@@ -108,6 +118,12 @@ pub(crate) fn extensions(block: &[u8], allowed: ExtSet) -> Result<Extensions<'_>
             ErrorCode::Unsupported,
             "IDEMPOTENCY needs a durable engine, which this release does not have",
         ));
+    }
+    if ext
+        .returns
+        .is_some_and(|bits| bits & !(returns::PREVIOUS | returns::NO_VALUE) != 0)
+    {
+        return Err(Reject::argument("RETURN has bits without a meaning"));
     }
     Ok(ext)
 }

@@ -199,9 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn refused(&mut self, reason: CloseReason) {
-        if self.core.version_1 {
-            let text = "INVALID_ARGUMENT: the frame was refused and the connection closes";
-            let reject = Reject::argument(text);
+        // [P-4.8]; everything else closes without a word.
+        let replayed = matches!(
+            reason,
+            CloseReason::Violation(kv_proto::ProtocolViolation::Replayed)
+        );
+        if self.core.version_1 && replayed {
+            let reject = Reject::argument("a request id must be greater than all before it");
             super::reply::error(&mut self.core.egress, 0, &reject);
         }
         self.ending.get_or_insert(End::Close(reason));
