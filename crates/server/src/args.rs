@@ -25,7 +25,7 @@ Examples:
 /// A key-value server that speaks its own multiplexed, authenticated protocol.
 #[derive(Debug, Parser)]
 #[command(name = "kv-server", version = VERSION, max_term_width = 100)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
 

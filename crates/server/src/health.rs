@@ -10,7 +10,7 @@ use kv_service::{Accountant, Pressure};
 
 /// The state of one server. Share it in an `Arc`.
 #[derive(Debug)]
-pub struct Health {
+pub(crate) struct Health {
     started: AtomicBool,
     draining: AtomicBool,
     writable: AtomicBool,
@@ -19,19 +19,19 @@ pub struct Health {
 
 /// One thing that must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// Its name in `?verbose`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it holds.
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// What holds, or what does not.
-    pub detail: &'static str,
+    pub(crate) detail: &'static str,
 }
 
 impl Health {
     /// Of a server that has not started yet.
     #[must_use]
-    pub const fn new(accountant: Arc<Accountant>) -> Self {
+    pub(crate) const fn new(accountant: Arc<Accountant>) -> Self {
         Self {
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -41,29 +41,33 @@ impl Health {
     }
 
     /// Listeners are open and the store is recovered.
-    pub fn set_started(&self) {
+    pub(crate) fn set_started(&self) {
         self.started.store(true, Ordering::Release);
     }
 
     /// The server is going away.
-    pub fn set_draining(&self) {
+    pub(crate) fn set_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
     /// The store takes writes, or does not.
-    pub fn set_writable(&self, writable: bool) {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the memory engine always takes writes; durable ones will not")
+    )]
+    pub(crate) fn set_writable(&self, writable: bool) {
         self.writable.store(writable, Ordering::Release);
     }
 
     /// Whether the server is going away.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     /// Everything that must hold for clients to be sent here.
     #[must_use]
-    pub fn checks(&self) -> [Check; 4] {
+    pub(crate) fn checks(&self) -> [Check; 4] {
         let check = |name, ok, good, bad| Check {
             name,
             ok,
@@ -97,18 +101,18 @@ impl Health {
             ),
         ]
     }
-
-    /// Whether all of them hold.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.checks().iter().all(|check| check.ok)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kv_service::Thresholds;
+
+    impl Health {
+        fn is_ready(&self) -> bool {
+            self.checks().iter().all(|check| check.ok)
+        }
+    }
 
     fn health() -> (Arc<Accountant>, Health) {
         let accountant = Arc::new(Accountant::new(1000, Thresholds::default()));

@@ -36,7 +36,7 @@ impl Output {
 
 /// Why logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The filter is none; the configuration check refuses it earlier.
     #[error("log.level: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
@@ -49,7 +49,7 @@ pub enum LogError {
 ///
 /// # Errors
 /// [`LogError`] when the filter is bad or logging was started before.
-pub fn init(log: &Log) -> Result<(), LogError> {
+pub(crate) fn init(log: &Log) -> Result<(), LogError> {
     let subscriber = subscriber(log, Output::of_stderr(), io::stderr)?;
     tracing::subscriber::set_global_default(subscriber)?;
     Ok(())

@@ -7,19 +7,19 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, or `unknown` in debug builds.
 pub const COMMIT: &str = env!("KV_BUILD_COMMIT");
 /// The platform.
-pub const TARGET: &str = env!("KV_BUILD_TARGET");
+pub(crate) const TARGET: &str = env!("KV_BUILD_TARGET");
 /// The compiler.
-pub const RUSTC: &str = env!("KV_BUILD_RUSTC");
+pub(crate) const RUSTC: &str = env!("KV_BUILD_RUSTC");
 
 /// Features of the build, for `--version`.
-pub const FEATURES: &str = if cfg!(feature = "mimalloc") {
+pub(crate) const FEATURES: &str = if cfg!(feature = "mimalloc") {
     "mimalloc"
 } else {
     "none"
 };
 
 /// For the metrics.
-pub const BUILD: BuildInfo = BuildInfo {
+pub(crate) const BUILD: BuildInfo = BuildInfo {
     version: VERSION,
     commit: COMMIT,
     rustc: RUSTC,

@@ -5,6 +5,7 @@
 //! to be wrong.
 #![expect(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "a test helper: what fails here is a failed test"
 )]
 

@@ -26,8 +26,13 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> Resul
 }
 
 fn is_allowed(host: &str, allowed: &[String]) -> bool {
-    let Some(name) = without_port(host) else { return false };
-    if let Some(v6) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    let Some(name) = without_port(host) else {
+        return false;
+    };
+    if let Some(v6) = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return v6.parse::<Ipv6Addr>().is_ok();
     }
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -113,7 +118,10 @@ mod tests {
         headers.append(header::HOST, host.clone());
         assert_eq!(check(&uri, &headers, &[]), Ok(()));
         let elsewhere = Uri::from_static("http://evil.example/livez");
-        assert_eq!(check(&elsewhere, &headers, &[]), Err(StatusCode::MISDIRECTED_REQUEST));
+        assert_eq!(
+            check(&elsewhere, &headers, &[]),
+            Err(StatusCode::MISDIRECTED_REQUEST)
+        );
         headers.append(header::HOST, host);
         assert_eq!(check(&uri, &headers, &[]), Err(StatusCode::BAD_REQUEST));
     }

@@ -58,7 +58,11 @@ fn refusal(status: StatusCode) -> (StatusCode, &'static str) {
 }
 
 async fn livez(headers: HeaderMap) -> Response {
-    let body = if wants_json(&headers) { "{\"status\":\"ok\"}\n" } else { "ok\n" };
+    let body = if wants_json(&headers) {
+        "{\"status\":\"ok\"}\n"
+    } else {
+        "ok\n"
+    };
     respond(StatusCode::OK, &headers, body.to_owned())
 }
 
@@ -69,10 +73,15 @@ async fn readyz(
 ) -> Response {
     let checks = state.health.checks();
     let ready = checks.iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let verbose = query.unwrap_or_default().split('&').any(|part| {
-        matches!(part, "verbose" | "verbose=" | "verbose=1" | "verbose=true")
-    });
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let verbose = query
+        .unwrap_or_default()
+        .split('&')
+        .any(|part| matches!(part, "verbose" | "verbose=" | "verbose=1" | "verbose=true"));
     let body = if wants_json(&headers) {
         json(ready, &checks, verbose)
     } else {
@@ -94,7 +103,10 @@ fn text(ready: bool, checks: &[Check], verbose: bool) -> String {
 
 /// Names and details are constants without anything to escape.
 fn json(ready: bool, checks: &[Check], verbose: bool) -> String {
-    let mut body = format!("{{\"status\":\"{}\"", if ready { "ok" } else { "not ready" });
+    let mut body = format!(
+        "{{\"status\":\"{}\"",
+        if ready { "ok" } else { "not ready" }
+    );
     if verbose || !ready {
         body.push_str(",\"checks\":[");
         let shown = checks.iter().filter(|check| verbose || !check.ok);
@@ -123,7 +135,10 @@ async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Respons
 }
 
 fn accept(headers: &HeaderMap) -> &str {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -132,7 +147,11 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 fn respond(status: StatusCode, headers: &HeaderMap, body: String) -> Response {
-    let kind = if wants_json(headers) { "application/json" } else { "text/plain; charset=utf-8" };
+    let kind = if wants_json(headers) {
+        "application/json"
+    } else {
+        "text/plain; charset=utf-8"
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

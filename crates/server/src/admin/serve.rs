@@ -85,7 +85,10 @@ pub(crate) async fn serve(
 /// The client went away before it was accepted.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 struct Connection {
@@ -98,9 +101,15 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: TcpStream) {
-        let mut closing = Closing { metrics: self.metrics, closure: Closure::Internal };
+        let mut closing = Closing {
+            metrics: self.metrics,
+            closure: Closure::Internal,
+        };
         let asked = Arc::new(AtomicU64::new(0));
-        let app = Counted { app: TowerToHyperService::new(self.app), asked: Arc::clone(&asked) };
+        let app = Counted {
+            app: TowerToHyperService::new(self.app),
+            asked: Arc::clone(&asked),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)

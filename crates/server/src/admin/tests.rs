@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use kv_service::{
-    Accountant, CertificateTimes, Listener, ProcessSample, StoreSample, Thresholds,
-};
+use kv_service::{Accountant, CertificateTimes, Listener, ProcessSample, StoreSample, Thresholds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -45,7 +43,10 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
             build: crate::version::BUILD,
             start_time_seconds: 1.0,
             process: ProcessSample::default(),
-            store: StoreSample { keys: 5, ..StoreSample::default() },
+            store: StoreSample {
+                keys: 5,
+                ..StoreSample::default()
+            },
             certificates: CertificateTimes::default(),
         }),
         metrics_enabled: true,
@@ -53,13 +54,22 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, settings, state, shutdown.clone()));
-    Fixture { address, health, metrics, shutdown, tasks }
+    Fixture {
+        address,
+        health,
+        metrics,
+        shutdown,
+        tasks,
+    }
 }
 
 impl Fixture {
     /// Sends one request with these header lines and reads all of the answer.
     async fn get(&self, path: &str, headers: &str) -> String {
-        self.send(&format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+        ))
+        .await
     }
 
     async fn send(&self, request: &str) -> String {
@@ -76,37 +86,66 @@ const HOST: &str = "Host: localhost\r\n";
 #[tokio::test]
 async fn readiness_follows_the_health_and_names_what_fails() {
     let fixture = fixture(|_| {}).await;
-    assert!(fixture.get("/livez", HOST).await.starts_with("HTTP/1.1 200"));
+    assert!(
+        fixture
+            .get("/livez", HOST)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     let early = fixture.get("/readyz", HOST).await;
     assert!(early.starts_with("HTTP/1.1 503"), "{early}");
-    assert!(early.contains("[-] recovery: the store is not open yet\n"), "{early}");
+    assert!(
+        early.contains("[-] recovery: the store is not open yet\n"),
+        "{early}"
+    );
 
     fixture.health.set_started();
     let ready = fixture.get("/readyz", HOST).await;
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("\r\n\r\nok\n"), "{ready}");
+    assert!(
+        ready.starts_with("HTTP/1.1 200") && ready.ends_with("\r\n\r\nok\n"),
+        "{ready}"
+    );
     let verbose = fixture.get("/healthz?verbose", HOST).await;
     assert_eq!(verbose.matches("[+] ").count(), 4, "{verbose}");
     let json = format!("{HOST}Accept: application/json\r\n");
     let ready = fixture.get("/readyz", &json).await;
-    assert!(ready.ends_with("{\"status\":\"ok\"}\n") && ready.contains("application/json"), "{ready}");
+    assert!(
+        ready.ends_with("{\"status\":\"ok\"}\n") && ready.contains("application/json"),
+        "{ready}"
+    );
 
     fixture.health.set_draining();
     let draining = fixture.get("/readyz", &json).await;
     let expected = "{\"status\":\"not ready\",\"checks\":[{\"name\":\"not_draining\",\"ok\":false,\
                     \"detail\":\"the server is going away\"}]}\n";
-    assert!(draining.starts_with("HTTP/1.1 503") && draining.ends_with(expected), "{draining}");
-    assert!(fixture.get("/livez", HOST).await.starts_with("HTTP/1.1 200"), "alive while draining");
+    assert!(
+        draining.starts_with("HTTP/1.1 503") && draining.ends_with(expected),
+        "{draining}"
+    );
+    assert!(
+        fixture
+            .get("/livez", HOST)
+            .await
+            .starts_with("HTTP/1.1 200"),
+        "alive while draining"
+    );
 }
 
 #[tokio::test]
 async fn metrics_come_in_both_formats() {
     let fixture = fixture(|_| {}).await;
     let text = fixture.get("/metrics", HOST).await;
-    assert!(text.contains("content-type: text/plain; version=0.0.4"), "{text}");
+    assert!(
+        text.contains("content-type: text/plain; version=0.0.4"),
+        "{text}"
+    );
     assert!(text.contains("\nkv_keys 5\n"), "{text}");
     let open = format!("{HOST}Accept: application/openmetrics-text\r\n");
     let open = fixture.get("/metrics", &open).await;
-    assert!(open.contains("content-type: application/openmetrics-text"), "{open}");
+    assert!(
+        open.contains("content-type: application/openmetrics-text"),
+        "{open}"
+    );
     assert!(open.ends_with("# EOF\n"), "{open}");
 }
 
@@ -117,18 +156,31 @@ async fn foreign_host_names_are_refused_before_any_route() {
         let answer = fixture.get(path, "Host: evil.example\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
     }
-    assert!(fixture.get("/livez", "Host: KV.example.org:1\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        fixture
+            .get("/livez", "Host: KV.example.org:1\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     assert!(fixture.get("/livez", "").await.starts_with("HTTP/1.1 400"));
-    let twice = fixture.get("/livez", "Host: localhost\r\nHost: localhost\r\n").await;
+    let twice = fixture
+        .get("/livez", "Host: localhost\r\nHost: localhost\r\n")
+        .await;
     assert!(twice.starts_with("HTTP/1.1 400"), "{twice}");
 }
 
 #[tokio::test]
 async fn what_is_not_served_is_said() {
     let fixture = fixture(|_| {}).await;
-    assert!(fixture.get("/nothing", HOST).await.starts_with("HTTP/1.1 404"));
+    assert!(
+        fixture
+            .get("/nothing", HOST)
+            .await
+            .starts_with("HTTP/1.1 404")
+    );
     assert!(fixture.get("/", HOST).await.contains("/readyz"));
-    let request = format!("POST /livez HTTP/1.1\r\n{HOST}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("POST /livez HTTP/1.1\r\n{HOST}Content-Length: 0\r\nConnection: close\r\n\r\n");
     assert!(fixture.send(&request).await.starts_with("HTTP/1.1 405"));
     let huge = format!("X: {}\r\n", "y".repeat(20_000));
     let answer = fixture.get("/livez", &format!("{HOST}{huge}")).await;
@@ -147,7 +199,10 @@ async fn an_idle_connection_is_closed() {
     let fixture = fixture(|settings| settings.idle_timeout = Duration::from_millis(20)).await;
     let request = format!("GET /livez HTTP/1.1\r\n{HOST}\r\n");
     let answer = fixture.send(&request).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "answered first, then closed: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "answered first, then closed: {answer}"
+    );
 }
 
 #[tokio::test]
