@@ -10,12 +10,14 @@ use tokio::time::timeout;
 use crate::builder::ClientBuilder;
 use crate::call::Call;
 use crate::command::{
-    Clients, Delete, Echo, Exists, Get, GetEntry, GetMetadata, Incr, Info, Kill, Ping, Set, Touch,
+    Batch, Clients, Delete, Echo, Exists, Get, GetEntry, GetMetadata, Incr, Info, Kill, Ping, Set,
+    Touch,
 };
 use crate::error::Error;
 use crate::link::Link;
 use crate::link::Session;
 use crate::route::{BoxedDriver, Dial, Router, Settings};
+use crate::scan::Scan;
 
 /// A client that shares one connection among any number of tasks.
 ///
@@ -70,6 +72,20 @@ pub struct SessionInfo {
     pub session_id: [u8; 16],
 }
 
+/// What the present connection holds at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientStats {
+    /// Requests whose final answer was not taken yet, orphans included.
+    pub in_flight: usize,
+    /// Of these, requests whose caller is gone.
+    pub orphans: usize,
+    /// Frames taken from callers and not written to the transport yet.
+    pub outbound_frames: usize,
+    /// Calls that wait for room.
+    pub waiting: usize,
+}
+
 impl MultiplexedClient {
     /// Connects with the defaults of [`builder`](Self::builder): `host:port`, `kv://[keyid@]host:port`
     /// or `kvs://[keyid@]host:port` (TLS).
@@ -84,7 +100,6 @@ impl MultiplexedClient {
     }
 
     /// All settings, each with its default.
-    #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
     }
@@ -110,7 +125,7 @@ impl MultiplexedClient {
         Call::new(&self.handle.router, request)
     }
 
-    pub(crate) fn router(&self) -> &Router {
+    pub(crate) fn router(&self) -> &Arc<Router> {
         &self.handle.router
     }
 
@@ -165,6 +180,17 @@ impl MultiplexedClient {
         self.call(Touch::new(key, ttl))
     }
 
+    /// Streams the entries whose key begins with `prefix`, all of them with an empty one. Options are
+    /// methods of the stream.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        Scan::new(self.clone(), prefix.as_ref())
+    }
+
+    /// Many operations in one message, in order, under one tag. They are added to the call.
+    pub fn batch(&self) -> Call<'_, Batch> {
+        self.call(Batch::default())
+    }
+
     /// Asks the server for a sign of life.
     pub fn ping(&self) -> Call<'_, Ping> {
         self.call(Ping(()))
@@ -195,6 +221,23 @@ impl MultiplexedClient {
     pub fn session(&self) -> Option<SessionInfo> {
         let link = self.handle.router.current()?;
         Some(session_info(&link.session))
+    }
+
+    /// How busy the present connection is; all zero while there is none.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.handle
+            .router
+            .current()
+            .map_or_else(ClientStats::default, |link| {
+                let mut state = link.lock();
+                ClientStats {
+                    in_flight: state.slots.live(),
+                    orphans: state.slots.orphans(),
+                    outbound_frames: state.outbound_frames(),
+                    waiting: state.queue.waiting(),
+                }
+            })
     }
 
     /// Takes no more calls on any clone, lets those in flight finish, says GOODBYE and waits until

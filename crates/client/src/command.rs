@@ -13,13 +13,16 @@ use crate::reply::{ContentType, Meta};
 use crate::request::check_key;
 use crate::request::sealed::{Answer, Wire};
 
+mod batch;
 mod keyspace;
+mod options;
 mod server;
 
+pub use batch::{Batch, BatchReply};
 pub use keyspace::{
-    Conditional, Delete, Entry, Exists, Get, GetEntry, GetMetadata, Incr, Metadata, Set, SetReply,
-    Touch,
+    Delete, Entry, Exists, Get, GetEntry, GetMetadata, Incr, Metadata, Set, SetReply, Touch,
 };
+pub use options::{Conditional, WriteOptions};
 pub use server::{Clients, Echo, Info, Kill, Ping};
 
 /// An i64 that an answer carries.

@@ -88,7 +88,6 @@ impl Link {
             slots: Slots::new(bounds.ids),
             queue: Queue::default(),
             granted: 0,
-            streams: 0,
             driver: None,
             epoch,
             now_ms: 0,

@@ -21,7 +21,7 @@ use crate::link::state::WhenFull;
 /// A driver, whatever its transport.
 pub(crate) type BoxedDriver = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A connection to go on with.
-pub(crate) type NextLink<'c> = Pin<Box<dyn Future<Output = Result<Arc<Link>, Error>> + Send + 'c>>;
+pub(crate) type NextLink = Pin<Box<dyn Future<Output = Result<Arc<Link>, Error>> + Send>>;
 /// A fresh connection and the driver that has to run for it.
 pub(crate) type Dialing<'d> =
     Pin<Box<dyn Future<Output = Result<(Arc<Link>, BoxedDriver), Error>> + Send + 'd>>;
@@ -102,11 +102,12 @@ impl Router {
     }
 
     /// Waits for a connection that takes calls.
-    pub(crate) fn next_link(&self, deadline: Instant) -> NextLink<'_> {
+    pub(crate) fn next_link(self: &Arc<Self>, deadline: Instant) -> NextLink {
+        let router = Arc::clone(self);
         Box::pin(async move {
-            match timeout_at(deadline, self.wait_for_link()).await {
+            match timeout_at(deadline, router.wait_for_link()).await {
                 Ok(result) => result,
-                Err(_) => Err(match &*self.route.borrow() {
+                Err(_) => Err(match &*router.route.borrow() {
                     Route::Down(error) => error.clone(),
                     _ => Error::new(ErrorKind::Timeout, Retry::Safe),
                 }),

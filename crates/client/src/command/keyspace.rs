@@ -1,8 +1,9 @@
 //! Commands on entries.
 
+use super::options::HasOptions;
 use super::{
-    Answer, Bytes, Call, ContentType, Duration, Error, Extensions, IF_ABSENT, IF_PRESENT, Meta,
-    Opcode, Wire, be_i64, check_key, millis, required, returns,
+    Answer, Bytes, Call, ContentType, Duration, Error, Extensions, Meta, Opcode, Wire,
+    WriteOptions, be_i64, check_key, required, returns,
 };
 
 /// An entry as it was when it was read.
@@ -36,8 +37,7 @@ pub struct Metadata {
 pub struct SetReply {
     /// The entry's new version.
     pub version: u64,
-    /// With [`Call::return_previous`]: the value before, if there was one. An empty value before
-    /// and none look the same unless the server tells its length.
+    /// With [`Call::return_previous`]: the value before, if there was one.
     pub previous: Option<Bytes>,
 }
 
@@ -95,6 +95,14 @@ pub(crate) fn entry(value: Bytes, meta: &Meta) -> Entry {
         version: meta.version,
         ttl: meta.ttl(),
         content_type: meta.content_type.into(),
+    }
+}
+
+/// VALUE_LEN tells an empty value before from none.
+pub(crate) fn set_reply(value: Bytes, meta: &Meta) -> SetReply {
+    SetReply {
+        version: meta.version,
+        previous: meta.value_len.map(|_| value),
     }
 }
 
@@ -162,55 +170,6 @@ impl<K: AsRef<[u8]>> Wire for Exists<K> {
     }
 }
 
-/// What a write may ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WriteOptions {
-    if_version: Option<u64>,
-    ttl: Option<Duration>,
-    content_type: ContentType,
-    previous: bool,
-}
-
-impl WriteOptions {
-    /// `None` when nothing was asked for, which saves an extension block.
-    fn ext(&self) -> Option<Extensions<'_>> {
-        let ext = Extensions {
-            // 0 would mean that the entry does not expire.
-            ttl_ms: self.ttl.map(|ttl| millis(ttl).max(1)),
-            content_type: Some(self.content_type.number()).filter(|&number| number != 0),
-            if_version: self.if_version,
-            returns: self.previous.then_some(returns::PREVIOUS),
-            ..Extensions::default()
-        };
-        (ext != Extensions::default()).then_some(ext)
-    }
-}
-
-/// A write that can be made to depend on the entry it finds.
-pub trait Conditional {
-    #[doc(hidden)]
-    fn condition(&mut self) -> &mut Option<u64>;
-}
-
-impl<Q: Conditional + crate::request::Request> Call<'_, Q> {
-    /// Applies it only if the entry has this version; otherwise the call fails with CONFLICT, which
-    /// names the version that is there.
-    pub fn if_version(mut self, version: u64) -> Self {
-        *self.request.condition() = Some(version);
-        self
-    }
-
-    /// Applies it only if there is no entry; otherwise the call fails with CONFLICT.
-    pub fn if_absent(self) -> Self {
-        self.if_version(IF_ABSENT)
-    }
-
-    /// Applies it only if there is an entry; otherwise the call fails with CONFLICT.
-    pub fn if_present(self) -> Self {
-        self.if_version(IF_PRESENT)
-    }
-}
-
 /// Writes an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Set<K, V> {
@@ -227,7 +186,7 @@ impl<K: AsRef<[u8]>, V: AsRef<[u8]>> Wire for Set<K, V> {
     }
 
     fn ext(&self) -> Option<Extensions<'_>> {
-        self.options.ext()
+        self.options.ext(self.opcode())
     }
 
     fn key(&self) -> &[u8] {
@@ -244,36 +203,32 @@ impl<K: AsRef<[u8]>, V: AsRef<[u8]>> Wire for Set<K, V> {
 
     fn decode(&mut self, answer: Answer) -> Result<SetReply, Error> {
         let (value, meta) = required(answer)?;
-        let was_there = self.options.previous && (!value.is_empty() || meta.value_len.is_some());
-        Ok(SetReply {
-            version: meta.version,
-            previous: was_there.then_some(value),
-        })
+        Ok(set_reply(value, &meta))
     }
 }
 
-impl<K, V> Conditional for Set<K, V> {
-    fn condition(&mut self) -> &mut Option<u64> {
-        &mut self.options.if_version
+impl<K, V> HasOptions for Set<K, V> {
+    fn options(&mut self) -> &mut WriteOptions {
+        &mut self.options
     }
 }
 
 impl<K: AsRef<[u8]>, V: AsRef<[u8]>> Call<'_, Set<K, V>> {
     /// Lets the entry expire after this time, rounded down to milliseconds, at least one.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.request.options.ttl = Some(ttl);
+        self.request.options = self.request.options.ttl(ttl);
         self
     }
 
     /// Says what the value is.
     pub fn content_type(mut self, content_type: ContentType) -> Self {
-        self.request.options.content_type = content_type;
+        self.request.options = self.request.options.content_type(content_type);
         self
     }
 
     /// Asks for the value before.
     pub fn return_previous(mut self) -> Self {
-        self.request.options.previous = true;
+        self.request.options = self.request.options.return_previous();
         self
     }
 }
@@ -293,7 +248,7 @@ impl<K: AsRef<[u8]>> Wire for Delete<K> {
     }
 
     fn ext(&self) -> Option<Extensions<'_>> {
-        self.options.ext()
+        self.options.ext(self.opcode())
     }
 
     fn key(&self) -> &[u8] {
@@ -309,9 +264,9 @@ impl<K: AsRef<[u8]>> Wire for Delete<K> {
     }
 }
 
-impl<K> Conditional for Delete<K> {
-    fn condition(&mut self) -> &mut Option<u64> {
-        &mut self.options.if_version
+impl<K> HasOptions for Delete<K> {
+    fn options(&mut self) -> &mut WriteOptions {
+        &mut self.options
     }
 }
 
@@ -331,7 +286,7 @@ impl<K: AsRef<[u8]>> Wire for Incr<K> {
     }
 
     fn ext(&self) -> Option<Extensions<'_>> {
-        self.options.ext()
+        self.options.ext(self.opcode())
     }
 
     fn key(&self) -> &[u8] {
@@ -351,16 +306,16 @@ impl<K: AsRef<[u8]>> Wire for Incr<K> {
     }
 }
 
-impl<K> Conditional for Incr<K> {
-    fn condition(&mut self) -> &mut Option<u64> {
-        &mut self.options.if_version
+impl<K> HasOptions for Incr<K> {
+    fn options(&mut self) -> &mut WriteOptions {
+        &mut self.options
     }
 }
 
 impl<K: AsRef<[u8]>> Call<'_, Incr<K>> {
     /// Lets the number expire after this time; without it the expiry stays as it is.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.request.options.ttl = Some(ttl);
+        self.request.options = self.request.options.ttl(ttl);
         self
     }
 }
@@ -376,10 +331,7 @@ impl<K> Touch<K> {
     pub(crate) fn new(key: K, ttl: Option<Duration>) -> Self {
         Self {
             key,
-            options: WriteOptions {
-                ttl,
-                ..WriteOptions::default()
-            },
+            options: WriteOptions::expiring(ttl),
         }
     }
 }
@@ -392,7 +344,7 @@ impl<K: AsRef<[u8]>> Wire for Touch<K> {
     }
 
     fn ext(&self) -> Option<Extensions<'_>> {
-        self.options.ext()
+        self.options.ext(self.opcode())
     }
 
     fn key(&self) -> &[u8] {
@@ -408,8 +360,8 @@ impl<K: AsRef<[u8]>> Wire for Touch<K> {
     }
 }
 
-impl<K> Conditional for Touch<K> {
-    fn condition(&mut self) -> &mut Option<u64> {
-        &mut self.options.if_version
+impl<K> HasOptions for Touch<K> {
+    fn options(&mut self) -> &mut WriteOptions {
+        &mut self.options
     }
 }

@@ -45,6 +45,14 @@ impl Queue {
         self.parked.is_empty()
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.parked
+            .iter()
+            .filter(|parked| matches!(parked, Parked::Waiting { .. }))
+            .count()
+    }
+
     pub(crate) fn join(&mut self, waker: &Waker, deadline_ms: u64) -> Place {
         let place = Place(self.head.wrapping_add(self.parked.len() as u64));
         self.parked.push_back(Parked::Waiting {

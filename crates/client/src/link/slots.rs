@@ -100,6 +100,13 @@ impl Slots {
         self.slots.len().saturating_sub(self.free.len())
     }
 
+    /// How many of them have lost their caller.
+    pub(crate) fn orphans(&mut self) -> usize {
+        self.iter_mut()
+            .filter(|(_, slot)| matches!(slot.entry, Entry::Orphan))
+            .count()
+    }
+
     /// Takes a slot and gives its request id, which is never 0. The caller has checked the in-flight
     /// limit, which is at most `slots_max`; past that, `None`.
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use kv_proto::{Answer, FrameHead, Opcode};
+use kv_proto::{FrameHead, Opcode};
 use tokio::time::Instant;
 
 use super::outbox::{Body, Large, Outbox};
@@ -40,8 +40,6 @@ pub(crate) struct State {
     pub(crate) queue: Queue,
     /// Places that were granted and not used yet.
     pub(crate) granted: usize,
-    /// Streams among the slots, orphans included.
-    pub(crate) streams: usize,
     /// The driver, while it sleeps. Absent: it runs, or is about to.
     pub(crate) driver: Option<Waker>,
     pub(crate) epoch: Instant,
@@ -162,9 +160,6 @@ impl State {
     ) -> Option<u32> {
         let opcode = request.head.opcode;
         let id = self.slots.insert(opcode, deadline_ms, entry)?;
-        if opcode.info().answer == Answer::Stream {
-            self.streams = self.streams.saturating_add(1);
-        }
         let head = FrameHead {
             request_id: id,
             ..request.head
@@ -252,12 +247,6 @@ impl State {
 
     /// Gives a slot back whose request is over.
     pub(crate) fn release(&mut self, id: u32, wakes: &mut Wakes) {
-        let Some(opcode) = self.slots.get_mut(id).map(|slot| slot.opcode) else {
-            return;
-        };
-        if opcode.info().answer == Answer::Stream {
-            self.streams = self.streams.saturating_sub(1);
-        }
         self.slots.remove(id);
         self.after_release(wakes);
     }
@@ -305,6 +294,11 @@ impl State {
             }
         }
         taken
+    }
+
+    /// Frames that take a place of the outbound bound.
+    pub(crate) const fn outbound_frames(&self) -> usize {
+        self.outbox.counted
     }
 
     /// Whether frames may still be put into the outbox.

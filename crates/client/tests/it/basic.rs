@@ -10,7 +10,7 @@ use crate::support::{pair, pair_with, serve};
 async fn the_program_of_the_manual_runs_as_written() {
     let (client, peer) = pair().await;
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move { serve(peer).await.unwrap() });
+    tasks.spawn(async move { serve(peer).await });
     let (a, b, c) = tokio::join!(
         client.get("key-one"),
         client.set("key-two", b"value"),
@@ -34,7 +34,7 @@ async fn the_program_of_the_manual_runs_as_written() {
 async fn a_thousand_concurrent_gets_each_get_their_own_value() {
     let (client, peer) = pair().await;
     let mut server = JoinSet::new();
-    server.spawn(async move { serve(peer).await.unwrap() });
+    server.spawn(async move { serve(peer).await });
     for i in 0..1_000 {
         client
             .set(format!("k{i}"), format!("value {i}"))
@@ -70,7 +70,7 @@ async fn every_suite_carries_calls() {
         }
         let (client, peer) = pair_with(builder, &settings, 64 * 1024).await;
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { serve(peer).await.unwrap() });
+        tasks.spawn(async move { serve(peer).await });
         client.set("k", "v").await.unwrap();
         assert_eq!(client.get("k").await.unwrap().unwrap(), "v", "{suite:?}");
         assert_eq!(client.session().unwrap().suite, suite.name());
