@@ -158,7 +158,7 @@ impl<'s> ServerHandshake<'s> {
             .filter_map(|&number| Suite::from_number(number))
             .find(|&suite| self.settings.suites.contains(suite) && hello.offers(suite))
             .ok_or(CloseReason::NoCommonSuite)?;
-        let auth = self.welcome(&hello, frame.frame, suite, &random, out, keys)?;
+        let auth = self.welcome((&hello, frame.frame), suite, &random, out, keys)?;
         self.phase = Phase::Auth(Box::new(auth));
         Ok(ServerStep::Progress)
     }
@@ -175,8 +175,7 @@ impl<'s> ServerHandshake<'s> {
 
     fn welcome(
         &self,
-        hello: &ClientHello,
-        hello_frame: &[u8],
+        (hello, hello_frame): (&ClientHello, &[u8]),
         suite: Suite,
         random: &ServerRandom,
         out: &mut Vec<u8>,

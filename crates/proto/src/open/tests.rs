@@ -101,7 +101,7 @@ fn every_single_bit_flip_of_a_thousand_frames_is_refused() {
         // One bit per byte in turn keeps the number of checks near sixty thousand.
         for byte in 0..frame.len() {
             let mut flipped = frame.clone();
-            flipped[byte] ^= 1 << ((byte as u32 + number) % 8);
+            flipped[byte] ^= 1 << ((byte + number as usize) % 8);
             let mut opener = pair(Suite::Hmac).1;
             for _ in 0..number.min(3) {
                 let (mut other, _) = pair(Suite::Hmac);
