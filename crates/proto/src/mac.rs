@@ -109,6 +109,63 @@ impl MacKey {
         }
     }
 
+    /// The tag of `front || body`, the shape of every frame. Short messages are padded on the stack
+    /// and compressed in one call.
+    #[must_use]
+    #[inline]
+    pub fn tag_frame<const FRONT: usize>(&self, front: &[u8; FRONT], body: &[u8]) -> Tag {
+        const BLOCKS: usize = 4;
+        let len = FRONT.wrapping_add(body.len());
+        // 0x80 and the length in bits stand behind the message.
+        let used = len.wrapping_add(9).div_ceil(BLOCK);
+        let mut padded = [[0u8; BLOCK]; BLOCKS];
+        let fits = body.len() <= BLOCK * BLOCKS && used <= BLOCKS;
+        let flat = padded.as_flattened_mut();
+        let (Some((head, rest)), true) = (flat.split_first_chunk_mut::<FRONT>(), fits) else {
+            return self.tag(&[front, body]);
+        };
+        *head = *front;
+        let Some((place, tail)) = rest.split_at_mut_checked(body.len()) else {
+            return self.tag(&[front, body]);
+        };
+        place.copy_from_slice(body);
+        if let Some(mark) = tail.first_mut() {
+            *mark = 0x80;
+        }
+        let bits = (len as u64).wrapping_add(BLOCK as u64).wrapping_mul(8);
+        if let Some(last) = padded
+            .get_mut(used.wrapping_sub(1))
+            .and_then(|b| b.last_chunk_mut())
+        {
+            *last = bits.to_be_bytes();
+        }
+        let mut state = self.inner;
+        compress256(&mut state, padded.get(..used).unwrap_or_default());
+        self.outer(&state)
+    }
+
+    /// The outer hash over the inner digest.
+    #[inline]
+    fn outer(&self, inner: &[u32; 8]) -> Tag {
+        let mut block = [0u8; BLOCK];
+        let (digest, padding) = block.split_at_mut(TAG_LEN);
+        for (place, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(inner) {
+            *place = word.to_be_bytes();
+        }
+        if let [mark, .., high, low] = padding {
+            *mark = 0x80;
+            // (64 + 32) * 8 = 768 bits
+            [*high, *low] = 768u16.to_be_bytes();
+        }
+        let mut state = self.outer;
+        compress256(&mut state, core::slice::from_ref(&block));
+        let mut tag = [0u8; TAG_LEN];
+        for (place, word) in tag.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+            *place = word.to_be_bytes();
+        }
+        Tag(tag)
+    }
+
     /// The tag of one message given in parts.
     #[must_use]
     pub fn tag(&self, parts: &[&[u8]]) -> Tag {
@@ -197,23 +254,7 @@ impl MacStream<'_> {
             },
         );
 
-        let mut block = [0u8; BLOCK];
-        let (digest, padding) = block.split_at_mut(TAG_LEN);
-        for (place, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(self.state) {
-            *place = word.to_be_bytes();
-        }
-        if let [mark, .., high, low] = padding {
-            *mark = 0x80;
-            // (64 + 32) * 8 = 768 bits
-            [*high, *low] = 768u16.to_be_bytes();
-        }
-        let mut state = self.key.outer;
-        compress256(&mut state, core::slice::from_ref(&block));
-        let mut tag = [0u8; TAG_LEN];
-        for (place, word) in tag.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-            *place = word.to_be_bytes();
-        }
-        Tag(tag)
+        self.key.outer(&self.state)
     }
 }
 
@@ -270,6 +311,25 @@ mod tests {
             let mut other = tag.to_bytes();
             other[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(tag.verify(&other), Err(AuthFailed));
+        }
+    }
+
+    #[test]
+    fn a_frames_tag_is_the_tag_of_its_parts_at_every_length() {
+        let key = MacKey::new(b"key");
+        let body: Vec<u8> = (0u8..=255).chain(0..=255).collect();
+        for len in 0..=body.len() {
+            let body = &body[..len];
+            assert_eq!(
+                key.tag_frame(&[9; 24], body).0,
+                key.tag(&[&[9; 24], body]).0,
+                "{len}"
+            );
+            assert_eq!(
+                key.tag_frame(&[9; 16], body).0,
+                key.tag(&[&[9; 16], body]).0,
+                "{len}"
+            );
         }
     }
 

@@ -71,11 +71,14 @@ impl Protection {
                 many => checksum(&[header, &many.concat()]),
             },
             Kind::Keyed { mac, .. } => {
-                let mut stream = mac.begin();
                 let mut front = [0u8; 8 + HEADER_LEN];
                 let (seq, head) = front.split_at_mut(8);
                 seq.copy_from_slice(&self.seq.to_be_bytes());
                 head.copy_from_slice(header);
+                if let [one] = body {
+                    return mac.tag_frame(&front, one);
+                }
+                let mut stream = mac.begin();
                 stream.update(&front);
                 for part in body {
                     stream.update(part);
