@@ -24,6 +24,8 @@ use std::time::Duration;
 use kv_proto::Suite;
 use kv_service::{Identity, Permissions};
 
+use crate::tls::{CertStore, TlsError};
+
 pub use limits::Limits;
 pub use mistake::{Mistake, MistakeKind, Mistakes, Place, Spot, Warning};
 pub use print::{default_file, reference};
@@ -316,6 +318,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Looks at the certificates the configuration names, as a start would.
+    ///
+    /// # Errors
+    /// [`TlsError`] when they cannot serve.
+    pub fn check_files(&self) -> Result<(), TlsError> {
+        match &self.config.tls {
+            Some(tls) => CertStore::open(tls.clone()).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The configuration as TOML; with `sources` each line says where its value comes from.
     #[must_use]
     pub fn print(&self, sources: print::Sources) -> String {

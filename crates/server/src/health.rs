@@ -53,7 +53,10 @@ impl Health {
     /// The store takes writes, or does not.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "the memory engine always takes writes; durable ones will not")
+        expect(
+            dead_code,
+            reason = "the memory engine always takes writes; durable ones will not"
+        )
     )]
     pub(crate) fn set_writable(&self, writable: bool) {
         self.writable.store(writable, Ordering::Release);

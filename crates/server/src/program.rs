@@ -67,6 +67,10 @@ fn check(loaded: &Loaded) -> Exit {
     for warning in &loaded.warnings {
         complain(&format_args!("warning: {warning}"));
     }
+    if let Err(error) = loaded.check_files() {
+        complain(&format_args!("error: {}", words(&error)));
+        return Exit::Config;
+    }
     print("the configuration is valid\n")
 }
 

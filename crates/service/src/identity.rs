@@ -16,8 +16,14 @@ pub use keyring::{KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError};
 pub use permissions::{Permission, Permissions, Role, UnknownName};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretTooShort};
 
-/// The longest name of an identity or a key, in bytes; the wire's key id field has the same bound.
-pub const NAME_BYTES_MAX: usize = 64;
+/// The longest id of a key, in bytes; the wire's key id field has the same bound.
+pub const KEY_ID_BYTES_MAX: usize = 64;
+
+/// The longest name of an identity, in bytes: URIs in certificates are longer than key ids.
+pub const IDENTITY_BYTES_MAX: usize = 255;
+
+/// The name of peers that proved nothing. No key and no certificate may claim it.
+const ANONYMOUS: &str = "anonymous";
 
 /// The name under which a peer acts. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,12 +32,15 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Takes a name of 1 to [`NAME_BYTES_MAX`] bytes without control characters.
+    /// Takes a name of 1 to [`IDENTITY_BYTES_MAX`] bytes without control characters.
     ///
     /// # Errors
     /// [`InvalidName`] says which rule the name broke.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
-        check_name(name)?;
+        check(name, IDENTITY_BYTES_MAX)?;
+        if name == ANONYMOUS {
+            return Err(InvalidName::Reserved);
+        }
         Ok(Self { name: name.into() })
     }
 
@@ -39,7 +48,7 @@ impl Identity {
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
-            name: "anonymous".into(),
+            name: ANONYMOUS.into(),
         }
     }
 
@@ -68,27 +77,39 @@ pub enum InvalidName {
     /// A name has at least one byte.
     #[error("a name must not be empty")]
     Empty,
-    /// Longer than [`NAME_BYTES_MAX`].
-    #[error("a name has at most {NAME_BYTES_MAX} bytes, this one has {bytes}")]
+    /// Longer than [`IDENTITY_BYTES_MAX`] or [`KEY_ID_BYTES_MAX`].
+    #[error("a name has at most {max} bytes here, this one has {bytes}")]
     TooLong {
         /// How long it is.
         bytes: usize,
+        /// How long it may be.
+        max: usize,
     },
+    /// It stands for peers that proved nothing.
+    #[error("the name `{ANONYMOUS}` stands for peers without an identity")]
+    Reserved,
     /// Control characters would break logs and label values.
     #[error("a name must not contain control characters")]
     Control,
 }
 
-/// Checks a name without making an identity of it (for key ids).
+/// Checks the id of a key.
 ///
 /// # Errors
-/// [`InvalidName`] says which rule the name broke.
-pub fn check_name(name: &str) -> Result<(), InvalidName> {
+/// [`InvalidName`] says which rule it broke.
+pub fn check_key_id(id: &str) -> Result<(), InvalidName> {
+    check(id, KEY_ID_BYTES_MAX)
+}
+
+fn check(name: &str, max: usize) -> Result<(), InvalidName> {
     if name.is_empty() {
         return Err(InvalidName::Empty);
     }
-    if name.len() > NAME_BYTES_MAX {
-        return Err(InvalidName::TooLong { bytes: name.len() });
+    if name.len() > max {
+        return Err(InvalidName::TooLong {
+            bytes: name.len(),
+            max,
+        });
     }
     if name.chars().any(char::is_control) {
         return Err(InvalidName::Control);
@@ -103,13 +124,22 @@ mod tests {
     #[test]
     fn names_are_bounded_and_printable() {
         assert_eq!(Identity::new(""), Err(InvalidName::Empty));
-        assert!(Identity::new(&"x".repeat(NAME_BYTES_MAX)).is_ok());
-        let long = "x".repeat(NAME_BYTES_MAX + 1);
-        assert_eq!(
-            Identity::new(&long),
-            Err(InvalidName::TooLong { bytes: 65 })
-        );
+        for (max, check) in [
+            (
+                IDENTITY_BYTES_MAX,
+                (|name| Identity::new(name).map(drop)) as fn(&str) -> _,
+            ),
+            (KEY_ID_BYTES_MAX, check_key_id),
+        ] {
+            assert_eq!(check(&"x".repeat(max)), Ok(()));
+            let bytes = max + 1;
+            assert_eq!(
+                check(&"x".repeat(bytes)),
+                Err(InvalidName::TooLong { bytes, max })
+            );
+        }
         assert_eq!(Identity::new("a\nb"), Err(InvalidName::Control));
+        assert_eq!(Identity::new("anonymous"), Err(InvalidName::Reserved));
         assert_eq!(Identity::new("app1").unwrap().name(), "app1");
     }
 }

@@ -15,9 +15,9 @@ pub use access::{Denied, check_access, needed};
 pub use accountant::{Accountant, Lease, Pressure, Thresholds};
 pub use clock::{Clock, SystemClock};
 pub use identity::{
-    Identity, InvalidName, KEYS_PER_IDENTITY_MAX, KeyEntry, KeyRing, KeyRingError, NAME_BYTES_MAX,
-    Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort, UnknownName,
-    check_name,
+    IDENTITY_BYTES_MAX, Identity, InvalidName, KEY_ID_BYTES_MAX, KEYS_PER_IDENTITY_MAX, KeyEntry,
+    KeyRing, KeyRingError, Permission, Permissions, Role, SECRET_BYTES_MIN, Secret, SecretTooShort,
+    UnknownName, check_key_id,
 };
 pub use keyspace::Service;
 pub use kv_store::{

@@ -12,6 +12,7 @@ use kv_proto::Suite;
 
 use super::mistake::{MistakeKind, Warning};
 use super::read::Reader;
+use super::secret_file::loose_mode;
 use super::{
     AdminListener, Auth, ClientAuth, Compression, Config, EngineChoice, IdentityFrom, Limits, Log,
     LogFormat, LogKeys, MetricsConfig, NativeListener, Protocol, RateLimit, RateLimits, Shutdown,
@@ -252,6 +253,14 @@ fn tls(
         }
     }
     let (cert_file, key_file) = (cert_file?, key_file?);
+    // Whether the file is there and good is found out when certificates are loaded.
+    let loose = std::fs::metadata(&key_file)
+        .ok()
+        .and_then(|metadata| loose_mode(&metadata));
+    warnings.extend(loose.map(|mode| Warning::LooseKeyFile {
+        path: key_file.clone(),
+        mode,
+    }));
     Some(Tls {
         cert_file,
         key_file,

@@ -183,6 +183,14 @@ pub enum MistakeKind {
         /// The name.
         name: String,
     },
+    /// An entry of a list whose predecessors do not exist.
+    #[error("leaves a gap: the next entry of [[{section}]] is number {next}")]
+    Gap {
+        /// The list.
+        section: &'static str,
+        /// The number of the next entry.
+        next: usize,
+    },
     /// One identity has too many keys.
     #[error(
         "is one too many: the identity `{identity}` has more than {KEYS_PER_IDENTITY_MAX} keys"
@@ -230,6 +238,7 @@ impl MistakeKind {
             | Self::Contradiction { .. }
             | Self::Name(_)
             | Self::Duplicate { .. }
+            | Self::Gap { .. }
             | Self::TooManyKeys { .. } => return None,
         })
     }

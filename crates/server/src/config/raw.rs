@@ -187,17 +187,28 @@ impl Raw {
 
     /// Sets a key to a text that is to be read as what the key takes.
     fn set_text(&mut self, path: &str, text: &str, place: Place, mistakes: &mut Mistakes) {
-        match keys::find(path) {
-            Some((_, key)) => self.set(path, Written::from_text(key.kind, text), place),
-            None => mistakes.0.push(Mistake {
+        let Some((_, key)) = keys::find(path) else {
+            mistakes.0.push(Mistake {
                 key: path.to_owned(),
                 kind: MistakeKind::UnknownKey {
                     word: path.to_owned(),
                     suggestion: full(path),
                 },
                 place,
-            }),
+            });
+            return;
+        };
+        if let Some((section, index)) = repeated_section(path)
+            && index > self.repetitions(section)
+        {
+            // A gap would make as many incomplete entries as it is wide.
+            let next = self.repetitions(section);
+            let kind = MistakeKind::Gap { section, next };
+            let key = path.to_owned();
+            mistakes.0.push(Mistake { key, kind, place });
+            return;
         }
+        self.set(path, Written::from_text(key.kind, text), place);
     }
 
     fn set(&mut self, path: &str, written: Written, place: Place) {

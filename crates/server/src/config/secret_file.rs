@@ -35,6 +35,12 @@ pub enum SecretFileError {
         /// Which file.
         path: PathBuf,
     },
+    /// Too large to be a key.
+    #[error("the file {} has more than {FILE_BYTES_MAX} bytes, so it is no key file", path.display())]
+    TooLong {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Too few digits.
     #[error(
         "the key file {} holds {digits} hex digits, a key has at least {}",
@@ -55,9 +61,10 @@ impl SecretFileError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable { .. } => None,
-            Self::Empty { .. } | Self::NotHex { .. } | Self::TooShort { .. } => {
-                Some("`kv-cli keygen` writes a key file")
-            }
+            Self::Empty { .. }
+            | Self::NotHex { .. }
+            | Self::TooLong { .. }
+            | Self::TooShort { .. } => Some("`kv-cli keygen` writes a key file"),
         }
     }
 }
@@ -80,14 +87,18 @@ pub fn read_secret_file(path: &Path) -> Result<SecretFile, SecretFileError> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+    // Looked at before it is opened: opening a pipe would wait for whoever writes into it.
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(unreadable(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is no file",
-        )));
+        let why = io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        return Err(unreadable(why));
     }
+    if metadata.len() > FILE_BYTES_MAX.into() {
+        return Err(SecretFileError::TooLong {
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).map_err(unreadable)?;
     // Reserved at once, so that no copy of the digits stays behind in a buffer that grew.
     let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX.into()));
     file.take(FILE_BYTES_MAX.into())
@@ -135,14 +146,14 @@ fn nibble(digit: u8) -> u8 {
 }
 
 #[cfg(unix)]
-fn loose_mode(metadata: &std::fs::Metadata) -> Option<u32> {
+pub(super) fn loose_mode(metadata: &std::fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o7777;
     (mode & 0o077 != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]
-fn loose_mode(_: &std::fs::Metadata) -> Option<u32> {
+pub(super) fn loose_mode(_: &std::fs::Metadata) -> Option<u32> {
     None
 }
 
@@ -199,6 +210,11 @@ mod tests {
         for (mode, loose) in [(0o600, None), (0o400, None), (0o640, Some(0o640))] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(read_secret_file(&path).unwrap().loose_mode, loose);
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        for (digits, fits) in [(4096, true), (4098, false)] {
+            std::fs::write(&path, "a".repeat(digits)).unwrap();
+            assert_eq!(read_secret_file(&path).is_ok(), fits, "{digits}");
         }
         let missing = read_secret_file(&dir.path().join("none.key"));
         assert!(matches!(missing, Err(SecretFileError::Unreadable { .. })));

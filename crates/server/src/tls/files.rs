@@ -3,7 +3,6 @@
 //! Invariant: what comes out of [`Files::build`] can serve: the key belongs to the certificate, and
 //! the certificate is valid at the time given.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -199,17 +198,4 @@ pub(super) fn unix_seconds() -> i64 {
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
-}
-
-/// Whether others than the owner may read the private key.
-#[cfg(unix)]
-pub(super) fn loose_key_mode(path: &Path) -> io::Result<Option<u32>> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::metadata(path)?.permissions().mode() & 0o7777;
-    Ok((mode & 0o077 != 0).then_some(mode))
-}
-
-#[cfg(not(unix))]
-pub(super) fn loose_key_mode(_: &Path) -> io::Result<Option<u32>> {
-    Ok(None)
 }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use rustls::ServerConfig;
 
 use super::TlsError;
-use super::files::{Built, Files, loose_key_mode, unix_seconds};
-use crate::config::{IdentityFrom, Tls, Warning};
+use super::files::{Built, Files, unix_seconds};
+use crate::config::{IdentityFrom, Tls};
 
 /// What a reload did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,15 +82,5 @@ impl CertStore {
         self.current.store(Arc::new(built));
         *hash = new;
         Ok(Reload::Replaced)
-    }
-
-    /// What an operator should know about the files.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
-        let path = self.settings.key_file.clone();
-        let mode = loose_key_mode(&path).ok().flatten();
-        mode.map(|mode| Warning::LooseKeyFile { path, mode })
-            .into_iter()
-            .collect()
     }
 }

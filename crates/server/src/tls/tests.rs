@@ -200,7 +200,7 @@ fn the_identity_is_what_the_configuration_asks_for_or_nobody() {
         TlsRefused::Identity(IdentityError::Absent(_))
     ));
     assert_eq!(refused.result(), TlsResult::Certificate);
-    let long = fixture.authority.client(&"x".repeat(65), None);
+    let long = fixture.authority.client(&"x".repeat(256), None);
     let refused = of(&long, IdentityFrom::CommonName).unwrap_err();
     assert!(matches!(
         refused,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use super::{Identity, InvalidName, Permissions, Secret, check_name};
+use super::{Identity, InvalidName, Permissions, Secret, check_key_id};
 
 /// Enough for two rotations at once; more is a mistake in the configuration.
 pub const KEYS_PER_IDENTITY_MAX: usize = 4;
@@ -100,7 +100,7 @@ fn index(entries: Vec<KeyEntry>) -> Result<Entries, KeyRingError> {
     let mut by_id = Entries::with_capacity(entries.len());
     let mut per_identity: HashMap<Identity, usize> = HashMap::new();
     for entry in entries {
-        check_name(&entry.id).map_err(KeyRingError::InvalidId)?;
+        check_key_id(&entry.id).map_err(KeyRingError::InvalidId)?;
         let held = per_identity.entry(entry.identity.clone()).or_default();
         *held += 1;
         if *held > KEYS_PER_IDENTITY_MAX {

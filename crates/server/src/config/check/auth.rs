@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kv_service::{Identity, KEYS_PER_IDENTITY_MAX, Permission, Permissions, Role, check_name};
+use kv_service::{
+    Identity, InvalidName, KEYS_PER_IDENTITY_MAX, Permission, Permissions, Role, check_key_id,
+};
 
 use crate::config::mistake::{MistakeKind, Warning};
 use crate::config::read::Reader;
@@ -34,11 +36,9 @@ struct Placed {
 }
 
 fn key(r: &mut Reader<'_>, at: &str, warnings: &mut Vec<Warning>) -> Option<Placed> {
-    let id = needed(
-        r,
-        &format!("{at}.id"),
-        "every key needs an id, which clients send",
-    );
+    let id_key = format!("{at}.id");
+    let id = needed(r, &id_key, "every key needs an id, which clients send")
+        .and_then(|id| usable(r, &id_key, check_key_id(&id)).map(|()| id));
     let secret_file = r.path(&format!("{at}.secret_file"));
     let secret_key = format!("{at}.secret_file");
     match &secret_file {
@@ -57,13 +57,10 @@ fn key(r: &mut Reader<'_>, at: &str, warnings: &mut Vec<Warning>) -> Option<Plac
     let identity_key = format!("{at}.identity");
     let identity = match r.text(&identity_key) {
         Some(name) => identity(r, &identity_key, &name),
-        None => id
-            .as_ref()
-            .and_then(|id| identity(r, &format!("{at}.id"), id)),
+        None => id.as_ref().and_then(|id| identity(r, &id_key, id)),
     };
     let permissions = grants(r, at);
     let id: Arc<str> = id?.into();
-    check_name(&id).ok()?;
     let key = KeyConfig {
         id,
         secret_file: secret_file?,
@@ -131,13 +128,13 @@ fn missing(r: &mut Reader<'_>, key: &str, because: &'static str) {
 }
 
 fn identity(r: &mut Reader<'_>, key: &str, name: &str) -> Option<Identity> {
-    match Identity::new(name) {
-        Ok(identity) => Some(identity),
-        Err(error) => {
-            r.mistake(key, MistakeKind::Name(error));
-            None
-        }
-    }
+    usable(r, key, Identity::new(name))
+}
+
+/// A name, or a mistake at its key.
+fn usable<T>(r: &mut Reader<'_>, key: &str, name: Result<T, InvalidName>) -> Option<T> {
+    name.map_err(|error| r.mistake(key, MistakeKind::Name(error)))
+        .ok()
 }
 
 fn permissions(r: &mut Reader<'_>, key: &str) -> Permissions {

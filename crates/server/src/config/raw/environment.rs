@@ -13,15 +13,17 @@ use crate::config::mistake::{Mistake, MistakeKind, Mistakes, Place};
 const PREFIX: &str = "KVCFG__";
 
 pub(super) fn add(raw: &mut Raw, variables: &[(OsString, OsString)], mistakes: &mut Mistakes) {
-    let mut variables: Vec<_> = variables.iter().collect();
-    variables.sort();
-    for (name, value) in variables {
-        let name = name.to_string_lossy();
-        let Some(rest) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
-        let path = rest.replace("__", ".").to_ascii_lowercase();
-        let place = Place::Environment(name.clone().into_owned());
+    let mut settings: Vec<_> = variables
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            let path = name.strip_prefix(PREFIX)?.replace("__", ".");
+            Some((path.to_ascii_lowercase(), name, value))
+        })
+        .collect();
+    settings.sort_by_cached_key(|(path, _, _)| in_order(path));
+    for (path, name, value) in settings {
+        let place = Place::Environment(name);
         match value.to_str() {
             Some(value) => raw.set_text(&path, value, place, mistakes),
             None => mistakes.0.push(Mistake {
@@ -34,4 +36,11 @@ pub(super) fn add(raw: &mut Raw, variables: &[(OsString, OsString)], mistakes: &
             }),
         }
     }
+}
+
+/// Words as they are, numbers by their value: entry 2 of a list comes before entry 10.
+fn in_order(path: &str) -> Vec<(u16, String)> {
+    path.split('.')
+        .map(|word| (word.parse().unwrap_or(u16::MAX), word.to_owned()))
+        .collect()
 }

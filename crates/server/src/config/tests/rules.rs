@@ -217,3 +217,53 @@ fn descriptors_lower_the_number_of_connections() {
     assert_eq!(connections(Some(50)), 1);
     assert!(limits.worst_case_bytes(limits.max_connections) > 10_000 * (9 << 20));
 }
+
+#[test]
+fn a_key_with_an_unusable_id_is_a_mistake_and_never_dropped() {
+    let (_dir, one) = key_entry("app");
+    for (id, rule) in [
+        ("x".repeat(65), "at most 64 bytes"),
+        ("a\\u0007b".to_owned(), "control characters"),
+    ] {
+        for identity in ["", "identity = \"team\"\n"] {
+            let text = one.replace("\"app\"", &format!("\"{id}\"")) + identity;
+            let message = refused(&text);
+            assert!(
+                message.contains(rule) && message.contains("1 mistake"),
+                "{message}"
+            );
+        }
+    }
+    let long_identity = format!("{one}identity = \"{}\"\n", "x".repeat(255));
+    parsed(&long_identity);
+    assert!(refused(&long_identity.replace("xxx", "xxxx")).contains("at most 255 bytes"));
+}
+
+#[test]
+fn entries_of_lists_come_from_the_environment_too_without_gaps() {
+    let (dir, _) = key_entry("app");
+    let file = dir.path().join("app.key");
+    let file = file.to_str().unwrap();
+    let entry = |index: usize| {
+        [
+            ("ID", format!("k{index}")),
+            ("SECRET_FILE", file.to_owned()),
+            ("ROLES", "reader,writer".to_owned()),
+        ]
+        .map(|(key, value)| {
+            let name = format!("KVCFG__AUTH__KEYS__{index}__{key}");
+            (name.into(), value.into())
+        })
+    };
+    let with = |indices: &mut dyn Iterator<Item = usize>| {
+        load(&Sources {
+            environment: indices.flat_map(entry).collect(),
+            ..Sources::default()
+        })
+    };
+    let keys = with(&mut (0..11).rev()).unwrap().config.auth.keys;
+    assert_eq!((keys.len(), &*keys[10].id), (11, "k10"));
+    let message = with(&mut [0, 40_000].into_iter()).unwrap_err().to_string();
+    assert!(message.contains("next entry of [[auth.keys]] is number 1"));
+    assert!(message.contains("3 mistakes"), "{message}");
+}
