@@ -1,0 +1,78 @@
+//! What commands share while the program runs: options, output, and the connection once one is made.
+
+use std::time::Duration;
+
+use kv_client::MultiplexedClient;
+
+use crate::args::Global;
+use crate::connect::{self, Reconnect};
+use crate::error::CliError;
+use crate::output::{Output, Terminal};
+use crate::settings::Settings;
+
+/// What commands share.
+pub(crate) struct App {
+    /// Where output goes.
+    pub(crate) output: Output,
+    /// Options of the command line.
+    pub(crate) global: Global,
+    reconnect: Reconnect,
+    settings: Option<Settings>,
+    client: Option<MultiplexedClient>,
+}
+
+impl App {
+    /// For one command.
+    pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
+        let key_format = global.output.key_format.unwrap_or_default();
+        Self {
+            output: Output::new(global.output.format, key_format, terminal),
+            global,
+            reconnect: Reconnect::Never,
+            settings: None,
+            client: None,
+        }
+    }
+
+    /// From here on, a connection that was lost is made again.
+    pub(crate) fn stay_connected(&mut self) {
+        self.reconnect = Reconnect::Always;
+    }
+
+    /// Which server, as whom: looked up once.
+    pub(crate) fn settings(&mut self) -> Result<&Settings, CliError> {
+        if self.settings.is_none() {
+            self.settings = Some(Settings::of_process(&self.global)?);
+        }
+        self.settings
+            .as_ref()
+            .ok_or_else(|| CliError::usage("there are no settings"))
+    }
+
+    /// The connection, which is made when it is first needed.
+    pub(crate) async fn client(&mut self) -> Result<MultiplexedClient, CliError> {
+        if let Some(client) = &self.client {
+            return Ok(client.clone());
+        }
+        let reconnect = self.reconnect;
+        let client = connect::connect(self.settings()?, reconnect).await?;
+        self.client = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Says goodbye, if there is a connection: the server then logs no lost one.
+    pub(crate) async fn close(&mut self) {
+        if let Some(client) = self.client.take() {
+            // Commands are over: nothing is in flight, so this is one frame each way.
+            let _ = tokio::time::timeout(Duration::from_millis(250), client.close()).await;
+        }
+    }
+
+    /// What the prompt shows.
+    pub(crate) fn prompt(&mut self) -> String {
+        match self.settings() {
+            Ok(settings) => format!("{}> ", settings.url),
+            Err(_) => "kv> ".to_owned(),
+        }
+    }
+}
