@@ -308,3 +308,38 @@ fn the_linter_finds_planted_problems() {
         );
     }
 }
+
+/// One row per family: name, type, labels, help.
+fn reference(text: &str) -> String {
+    let mut page = String::from("| metric | type | labels | what it is |\n|---|---|---|---|\n");
+    for (name, family) in families(text) {
+        let labels = family.samples.first().map_or("", |(_, labels, _)| labels);
+        let labels: Vec<String> = labels
+            .split(',')
+            .filter_map(|label| label.split_once('='))
+            .filter(|(label, _)| *label != "le")
+            .map(|(label, _)| format!("`{label}`"))
+            .collect();
+        let (kind, help, labels) = (family.kind, family.help, labels.join(", "));
+        page.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    page
+}
+
+#[test]
+fn the_page_about_metrics_is_current() {
+    let metrics = busy();
+    let _library = metrics.library("kv-client", "0.1.0");
+    let text = metrics.expose(Exposition::Text, scrape()).unwrap();
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/operating/metrics.md"
+    );
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, generated) = page.split_once("<!-- generated -->\n\n").unwrap();
+    let expected = reference(&text);
+    assert_eq!(
+        generated, expected,
+        "below the mark stands this:\n{expected}"
+    );
+}
