@@ -6,6 +6,7 @@ use std::path::Path;
 use super::keys::{self, SECTIONS};
 use super::*;
 
+mod edits;
 mod rules;
 
 const FILE: &str = "/etc/kv/server.toml";
