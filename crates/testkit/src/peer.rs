@@ -165,16 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                 }
                 ServerStep::Version1 { .. } => return Err(io::ErrorKind::Unsupported.into()),
                 ServerStep::Established(session) => {
-                    let ends = Ends {
-                        opener: session.opener,
-                        sealer: session.sealer,
-                        limits: session.limits,
-                        input,
-                        output,
-                        assembler: Assembler::new(AssemblerLimits::default()),
-                        counted: std::collections::HashMap::new(),
-                        capabilities: session.capabilities,
-                    };
+                    let halves = (session.opener, session.sealer);
+                    let ends = Ends::new(halves, session.limits, session.capabilities, input);
                     return Ok(Self { io, ends });
                 }
             }
@@ -256,6 +248,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 }
 
 impl Ends {
+    /// The ends of a session that is open.
+    pub(crate) fn new(
+        (opener, sealer): (Opener, Sealer),
+        limits: SessionLimits,
+        capabilities: Capabilities,
+        input: Vec<u8>,
+    ) -> Self {
+        Self {
+            opener,
+            sealer,
+            limits,
+            input,
+            output: Vec::new(),
+            assembler: Assembler::new(AssemblerLimits::default()),
+            counted: std::collections::HashMap::new(),
+            capabilities,
+        }
+    }
+
+    /// What the server allows.
+    #[must_use]
+    pub const fn limits(&self) -> &SessionLimits {
+        &self.limits
+    }
+
     /// Bytes that arrived; [`Ends::take`] finds the messages in them.
     pub const fn input(&mut self) -> &mut Vec<u8> {
         &mut self.input
