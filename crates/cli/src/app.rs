@@ -5,7 +5,7 @@ use std::time::Duration;
 use kv_client::MultiplexedClient;
 
 use crate::args::Global;
-use crate::connect::{self, Reconnect};
+use crate::connect;
 use crate::error::CliError;
 use crate::output::{Output, Terminal};
 use crate::settings::Settings;
@@ -16,7 +16,6 @@ pub(crate) struct App {
     pub(crate) output: Output,
     /// Options of the command line.
     pub(crate) global: Global,
-    reconnect: Reconnect,
     settings: Option<Settings>,
     client: Option<MultiplexedClient>,
 }
@@ -28,15 +27,9 @@ impl App {
         Self {
             output: Output::new(global.output.format, key_format, terminal),
             global,
-            reconnect: Reconnect::Never,
             settings: None,
             client: None,
         }
-    }
-
-    /// From here on, a connection that was lost is made again.
-    pub(crate) fn stay_connected(&mut self) {
-        self.reconnect = Reconnect::Always;
     }
 
     /// Which server, as whom: looked up once.
@@ -49,15 +42,13 @@ impl App {
             .ok_or_else(|| CliError::usage("there are no settings"))
     }
 
-    /// The connection, which is made when it is first needed.
+    /// The connection, which is made when it is first needed, and again when it was lost since.
     pub(crate) async fn client(&mut self) -> Result<MultiplexedClient, CliError> {
-        if let Some(client) = &self.client {
-            return Ok(client.clone());
+        if let Some(client) = self.client.take_if(|client| client.session().is_some()) {
+            return Ok(self.client.insert(client).clone());
         }
-        let reconnect = self.reconnect;
-        let client = connect::connect(self.settings()?, reconnect).await?;
-        self.client = Some(client.clone());
-        Ok(client)
+        let client = connect::connect(self.settings()?).await?;
+        Ok(self.client.insert(client).clone())
     }
 
     /// Says goodbye, if there is a connection: the server then logs no lost one.

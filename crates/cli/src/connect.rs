@@ -6,47 +6,40 @@ use kv_client::{ClientBuilder, MultiplexedClient, Secret, Tls};
 
 use crate::args::Suite;
 use crate::error::{CliError, Code};
+use crate::files;
 use crate::keyfile;
 use crate::settings::{Scheme, Settings};
 
 /// The id of the key that a server makes at its first start, and of a key that has no other.
 pub(crate) const KEY_ID: &str = "dev";
 
-/// Whether a lost connection is made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reconnect {
-    /// For one command: a lost connection is a failure.
-    Never,
-    /// For the prompt.
-    Always,
-}
-
-/// Connects.
-pub(crate) async fn connect(
-    settings: &Settings,
-    reconnect: Reconnect,
-) -> Result<MultiplexedClient, CliError> {
-    let client = builder(settings, reconnect)?.connect(address(settings));
+/// Connects, once: a lost connection is a failure of the command that needed it.
+pub(crate) async fn connect(settings: &Settings) -> Result<MultiplexedClient, CliError> {
+    let client = builder(settings)?.connect(address(settings));
     Ok(Box::pin(client).await?)
 }
 
 /// All settings but the address.
-pub(crate) fn builder(
-    settings: &Settings,
-    reconnect: Reconnect,
-) -> Result<ClientBuilder, CliError> {
+fn builder(settings: &Settings) -> Result<ClientBuilder, CliError> {
     let mut builder = MultiplexedClient::builder()
         .software(concat!("kv-cli/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.timeout)
         .request_timeout(settings.timeout)
-        .close_timeout(settings.timeout);
-    if reconnect == Reconnect::Never {
-        builder = builder.no_reconnect();
-    }
+        .close_timeout(settings.timeout)
+        .no_reconnect();
     if let Some(file) = &settings.key_file {
         let key = keyfile::read(file)?;
         let id = settings.key_id.as_deref().unwrap_or(KEY_ID);
         builder = builder.key(id, Secret::new(&key));
+    } else if let (Some(id), None) = (&settings.key_id, &settings.cert) {
+        // The library would look there, too, and has less to say when there is nothing.
+        let file = files::state_dir()?.join(format!("{id}.key"));
+        if settings.suite != Some(Suite::Checksum) && !file.exists() {
+            let sentence = format!("there is no key `{}`", id.escape_debug());
+            return Err(CliError::new(Code::KEY_FILE, sentence)
+                .cause(format!("{} does not exist", file.display()))
+                .hint("--key-file FILE says where it is"));
+        }
     }
     match settings.suite {
         None => {}
@@ -64,7 +57,7 @@ pub(crate) fn builder(
 }
 
 /// The address as the client library reads it; the key id in it tells which key to look for.
-pub(crate) fn address(settings: &Settings) -> String {
+fn address(settings: &Settings) -> String {
     let place = settings.url.authority();
     match &settings.key_id {
         Some(id) if settings.key_file.is_none() => format!("{id}@{place}"),

@@ -5,6 +5,7 @@
 //! nowhere else.
 
 mod client;
+mod parser;
 
 pub(crate) use client::tls_hint;
 

@@ -39,27 +39,33 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut command = args::command();
-    let matches = command.try_get_matches_from_mut(arguments)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let answer = args::command().try_get_matches_from(arguments);
+    let matches = match answer {
+        Err(error) if !is_answer(&error) => {
+            // The plain table makes the better complaint: it suggests commands.
+            args::table().try_get_matches_from(arguments)?
+        }
+        other => other?,
+    };
+    Cli::from_arg_matches(&matches)
+}
+
+fn is_answer(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    )
 }
 
 /// Help and version are answers; everything else is wrong usage, as JSON where JSON was asked for.
 fn refuse(error: &clap::Error, arguments: &[OsString], terminal: Terminal) -> Exit {
-    let is_answer = matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    );
-    let format = wanted_format(arguments);
-    if is_answer || !format.is_some_and(Format::is_json) {
+    if is_answer(error) {
         // A closed pipe is the only way to fail, and is quiet.
         let _ = error.print();
-        return if is_answer { Exit::Ok } else { Exit::Usage };
+        return Exit::Ok;
     }
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let sentence = text.lines().next().unwrap_or_default();
-    let error = CliError::usage(sentence).hint("kv-cli --help");
+    let error = CliError::of_parser(error, "kv-cli ");
+    let format = wanted_format(arguments);
     Output::new(format, output::KeyFormat::default(), terminal).error(&error);
     error.exit()
 }

@@ -38,7 +38,6 @@ pub(crate) fn run(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
 }
 
 fn from_pipe(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
-    app.stay_connected();
     let mut state = State::default();
     let mut exit = Exit::Ok;
     let mut pending = String::new();
@@ -66,7 +65,6 @@ fn interactive(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
     let mut state = State::default();
     let mut editor = editor(app)?;
     let history = history::File::open(&mut editor);
-    app.stay_connected();
     greet(app, runtime);
     loop {
         let prompt = app.prompt();

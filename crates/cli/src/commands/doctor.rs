@@ -81,7 +81,8 @@ impl Record<'_> {
                 fix.replace('\n', &format!("{indent}     "))
             );
         }
-        let raw = format!("{state}\t{name}\t{}", detail.replace('\n', "; "));
+        let raw = [state, name, detail, fix.unwrap_or_default()];
+        let raw = raw.map(|column| column.replace('\n', "; ")).join("\t");
         let report = Report::new(human, raw)
             .with("step", name)
             .with("state", state)

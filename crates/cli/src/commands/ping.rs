@@ -35,7 +35,10 @@ pub(super) async fn run(app: &mut App, args: &PingArgs) -> Result<Exit, CliError
 
 fn summary(mut all: Vec<Duration>) -> String {
     all.sort_unstable();
-    let at = |percent: usize| all.get((all.len() - 1) * percent / 100).copied();
+    let at = |percent: usize| {
+        all.get((all.len() * percent).div_ceil(100).saturating_sub(1))
+            .copied()
+    };
     let shown = |percent| ms(at(percent).unwrap_or_default());
     format!(
         "{} round trips: min {} ms, p50 {} ms, p99 {} ms, max {} ms",

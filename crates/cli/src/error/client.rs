@@ -33,10 +33,12 @@ impl From<Error> for CliError {
                 "there is no kv server at the other end, or a broken one",
             )
             .cause(reason.to_string())
-            .hint("`kv-cli doctor` finds out what is there"),
-            ErrorKind::Refused(text) => {
-                Self::new(REFUSED, "the server refused the connection").cause(text.to_string())
-            }
+            .hint(
+                "if it wants TLS: kvs:// instead of kv://; `kv-cli doctor` finds out what is there",
+            ),
+            ErrorKind::Refused(text) => Self::new(REFUSED, "the server refused the connection")
+                .cause(text.to_string())
+                .hint("the server's log says why"),
             ErrorKind::Server {
                 code,
                 number,
@@ -57,6 +59,7 @@ impl From<Error> for CliError {
 
 const CLOSED: Code = Code::new("CLOSED", Exit::Connect);
 const CONNECT: Code = Code::new("CONNECT", Exit::Connect);
+const DNS: Code = Code::new("DNS", Exit::Connect);
 const LOST: Code = Code::new("CONNECTION_LOST", Exit::Connect);
 const PROTOCOL: Code = Code::new("PROTOCOL", Exit::Connect);
 const REFUSED: Code = Code::new("REFUSED", Exit::Connect);
@@ -77,6 +80,11 @@ fn no_connection(source: &io::Error) -> CliError {
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe => error(CONNECT, "the server closed the connection at once")
             .hint("it may want TLS (kvs://), or a key; `kv-cli doctor` finds out"),
+        // The server judges a client's certificate when this side takes the handshake for done.
+        _ if source.to_string().contains("fatal alert") => tls(&source.to_string()),
+        _ if source.to_string().contains("lookup") => {
+            error(DNS, "there is no address for this name").hint("check the name in --url")
+        }
         _ => error(CONNECT, "no connection to the server").hint("`kv-cli doctor` finds out why"),
     }
 }
@@ -108,10 +116,10 @@ fn of_server(
             .hint("it is newer than this program");
     };
     let failure = CliError::new(Code::new(code.name(), exit_of(code)), sentence(code));
-    let failure = if message.is_empty() {
-        failure
-    } else {
-        failure.cause(message)
+    // Of a conflict, the version that is there says more than any sentence.
+    let failure = match version {
+        None if !message.is_empty() => failure.cause(message),
+        _ => failure,
     };
     match (code, version, error.retry_after()) {
         (ErrorCode::Conflict, Some(0), _) => failure.hint("there is no such entry"),
@@ -162,13 +170,18 @@ pub(super) fn tls(text: &str) -> CliError {
 /// What to do about a failure of TLS, judged by its text: rustls's errors keep their variant's name in
 /// it, and alerts of the server their description.
 pub(crate) fn tls_hint(text: &str) -> Option<&'static str> {
-    const HINTS: [(&[&str], &str); 8] = [
+    const HINTS: [(&[&str], &str); 9] = [
         (
             &["UnknownIssuer"],
             "the server's certificate was not issued by the authority in --ca: use the ca.crt that belongs to it",
         ),
         (
-            &["NotValidForName"],
+            &["peer certificate: BadSignature"],
+            "the authority in --ca has the name of the one that issued the certificate, and another key: \
+             use the ca.crt that belongs to the server",
+        ),
+        (
+            &["NotValidForName", "not valid for name"],
             "the certificate is for other names: connect to one of them, or name it with --server-name",
         ),
         (
@@ -199,7 +212,7 @@ pub(crate) fn tls_hint(text: &str) -> Option<&'static str> {
                 "corrupt message",
                 "InvalidMessage",
                 "eof",
-                "Eof",
+                "end of file",
             ],
             "the server does not speak TLS on this port: kv:// instead of kvs://",
         ),
@@ -239,6 +252,8 @@ mod tests {
             ("invalid peer certificate: UnknownIssuer", "--ca"),
             ("invalid peer certificate: NotValidForName", "--server-name"),
             ("received fatal alert: CertificateRequired", "--cert"),
+            ("received fatal alert: DecryptError", "client certificate"),
+            ("certificate not valid for name \"a\"", "--server-name"),
             (
                 "received corrupt message of type InvalidContentType",
                 "kv://",

@@ -138,6 +138,10 @@ impl Entries {
             let value = value.unwrap_or_default();
             output.bytes(value)?;
             at_line_start = value.ends_with(b"\n");
+            if text.is_some() && self.shape == Shape::One {
+                // A document is text, not bytes: it ends with its line.
+                return output.bytes(b"\n");
+            }
         }
         match (self.shape, self.separator) {
             (Shape::One, _) if output.terminal.stdout_is_terminal && !at_line_start => {

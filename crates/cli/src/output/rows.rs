@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
+use super::text::{bytes_text, duration_text, utc_text};
 use super::{Format, Output, Terminal, escaped};
 use crate::error::CliError;
 
@@ -18,14 +19,49 @@ pub(super) fn write(output: &mut Output, tree: &Tree) -> Result<(), CliError> {
             other => output.json(other),
         },
         Format::Raw => lines(output, &tree.0, &mut Vec::new()),
-        Format::Human | Format::Table => match &tree.0 {
-            Value::Array(items) => {
-                let text = list(output.terminal, items);
-                output.line(&text)
-            }
-            Value::Object(object) => sections(output, object),
-            scalar => output.line(&cell(scalar)),
-        },
+        Format::Human => people(output, &with_units(&tree.0)),
+        Format::Table => people(output, &tree.0),
+    }
+}
+
+fn people(output: &mut Output, tree: &Value) -> Result<(), CliError> {
+    match tree {
+        Value::Array(items) => {
+            let text = list(output.terminal, items);
+            output.line(&text)
+        }
+        Value::Object(object) => sections(output, object),
+        scalar => output.line(&cell(scalar)),
+    }
+}
+
+/// The tree with its numbers as people say them. Names end with the unit: what has been said with its
+/// unit loses it from the name.
+fn with_units(tree: &Value) -> Value {
+    match tree {
+        Value::Array(items) => items.iter().map(with_units).collect(),
+        Value::Object(object) => object
+            .iter()
+            .map(
+                |(name, value)| match value.as_u64().and_then(|number| said(name, number)) {
+                    Some((name, text)) => (name.to_owned(), text.into()),
+                    None => (name.clone(), with_units(value)),
+                },
+            )
+            .collect(),
+        scalar => scalar.clone(),
+    }
+}
+
+fn said(name: &str, number: u64) -> Option<(&str, String)> {
+    if let Some(name) = name.strip_suffix("_bytes") {
+        Some((name, bytes_text(number)))
+    } else if let Some(name) = name.strip_suffix("_unix_seconds") {
+        Some((name, utc_text(i64::try_from(number).ok()?)))
+    } else if let Some(name) = name.strip_suffix("_seconds") {
+        Some((name, duration_text(number.saturating_mul(1_000))))
+    } else {
+        None
     }
 }
 
@@ -104,22 +140,45 @@ fn names_and_values(
     })
 }
 
-/// A list of objects as a table whose columns are the members of the first one, or one item a line.
+/// A list of objects as a table whose columns are the members of the first one; as one block each,
+/// where that is too wide for the terminal.
 fn list(terminal: Terminal, items: &[Value]) -> String {
     let Some(Value::Object(first)) = items.first() else {
         return items.iter().map(cell).collect::<Vec<_>>().join("\n");
     };
     let headers: Vec<&str> = first.keys().map(String::as_str).collect();
-    let rows = items
+    let rows: Vec<Vec<String>> = items
         .iter()
         .map(|item| {
-            headers
-                .iter()
-                .map(|name| item.get(name).map(cell).unwrap_or_default())
-                .collect()
+            let cells = headers.iter().map(|name| item.get(name).map(cell));
+            cells.map(Option::unwrap_or_default).collect()
         })
         .collect();
-    table(terminal, &headers, rows)
+    let blocks = rows.clone();
+    let text = table(
+        Terminal {
+            width: None,
+            ..terminal
+        },
+        &headers,
+        rows,
+    );
+    let width = text.lines().map(|line| line.chars().count()).max();
+    match (terminal.width, width) {
+        (Some(room), Some(width)) if width > usize::from(room) => as_blocks(&headers, &blocks),
+        _ => text,
+    }
+}
+
+fn as_blocks(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let width = headers.iter().map(|header| header.len()).max();
+    let width = width.unwrap_or_default();
+    let block = |row: &Vec<String>| {
+        let pairs = headers.iter().zip(row);
+        let lines = pairs.map(|(name, text)| format!("{name:<width$}  {text}"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    rows.iter().map(block).collect::<Vec<_>>().join("\n\n")
 }
 
 /// One value on one line.
@@ -134,10 +193,7 @@ pub(super) fn cell(value: &Value) -> String {
 /// A table as wide as the terminal at most.
 pub(super) fn table(terminal: Terminal, headers: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    if !terminal.stdout_is_terminal {
-        table.load_preset(presets::NOTHING);
-    }
+    table.load_preset(presets::NOTHING);
     table.set_header(headers.iter().map(|header| escaped(header.as_bytes())));
     table.add_rows(rows);
     if let Some(width) = terminal.width {
@@ -163,14 +219,14 @@ mod tests {
 
     #[test]
     fn sections_stand_apart_and_their_names_line_up() {
-        let info = json!({"version": "1", "memory": {"used_bytes": 7, "limit": null}});
+        let info = json!({"version": "1", "memory": {"used_bytes": 7_700, "limit": null}});
         assert_eq!(
             written(Format::Human, info.clone()),
-            "version  1\n\nmemory\n  used_bytes  7\n  limit       -\n"
+            "version  1\n\nmemory\n  used   7.5 KiB\n  limit  -\n"
         );
         assert_eq!(
             written(Format::Raw, info),
-            "version\t1\nmemory.used_bytes\t7\nmemory.limit\t-\n"
+            "version\t1\nmemory.used_bytes\t7700\nmemory.limit\t-\n"
         );
     }
 
@@ -183,5 +239,20 @@ mod tests {
         assert_eq!(written(Format::Jsonl, clients.clone()).lines().count(), 2);
         assert_eq!(written(Format::Json, clients).lines().count(), 1);
         assert_eq!(written(Format::Json, json!([])), "[]\n");
+    }
+    #[test]
+    fn a_table_that_is_too_wide_becomes_blocks() {
+        let items = [
+            json!({"id": 1, "peer": "x".repeat(50)}),
+            json!({"id": 2, "peer": "y"}),
+        ];
+        let narrow = Terminal {
+            width: Some(40),
+            ..Terminal::none()
+        };
+        let text = list(narrow, &items);
+        assert!(text.starts_with("id    1\npeer  xxx"), "{text}");
+        assert!(text.ends_with("\n\nid    2\npeer  y"), "{text}");
+        assert_eq!(list(Terminal::none(), &items).lines().count(), 3);
     }
 }

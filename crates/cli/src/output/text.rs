@@ -43,8 +43,15 @@ const fn is_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Milliseconds as people say them: two units at most, `1h 3m`, `2.5s`, `40ms`.
+/// Milliseconds as people say them: two units at most, `1h 3m`, `2.5s`, `40ms`; rounded.
 pub(crate) fn duration_text(ms: u64) -> String {
+    let step = match ms {
+        0..1_000 => 1,
+        1_000..60_000 => 100,
+        60_000..3_600_000 => 1_000,
+        _ => 60_000,
+    };
+    let ms = ms.saturating_add(step / 2) / step * step;
     let (s, m, h, d) = (ms / 1_000, ms / 60_000, ms / 3_600_000, ms / 86_400_000);
     match ms {
         0..1_000 => format!("{ms}ms"),
@@ -62,6 +69,24 @@ fn two(big: u64, big_unit: &str, small: u64, small_unit: &str) -> String {
     } else {
         format!("{big}{big_unit} {small}{small_unit}")
     }
+}
+
+/// Bytes as people say them: `512 B`, `7.5 KiB`, `1.2 GiB`.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    // Tenths of the unit, rounded down: 1,023.9 at most before the next unit.
+    let mut tenths = u128::from(bytes) * 10 / 1_024;
+    let mut unit = UNITS.iter();
+    let mut name = unit.next();
+    while tenths >= 10_240 {
+        let Some(next) = unit.next() else { break };
+        tenths /= 1_024;
+        name = Some(next);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, name.unwrap_or(&""))
 }
 
 /// Seconds since the Unix epoch as `2026-01-31 23:59:59 UTC`.
@@ -119,7 +144,9 @@ mod tests {
             (999, "999ms"),
             (1_000, "1s"),
             (2_540, "2.5s"),
-            (59_999, "59.9s"),
+            (59_949, "59.9s"),
+            (59_994, "1m"),
+            (119_700, "2m"),
             (60_000, "1m"),
             (90_000, "1m 30s"),
             (3_780_000, "1h 3m"),
@@ -141,6 +168,21 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
             assert_eq!(utc_text(seconds), text);
+        }
+    }
+
+    #[test]
+    fn bytes_are_said_in_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (7_700, "7.5 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ] {
+            assert_eq!(bytes_text(bytes), text);
         }
     }
 

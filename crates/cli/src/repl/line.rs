@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::meta::Meta;
 use super::{State, words};
 use crate::app::App;
-use crate::args::{Cli, Command, command, os_string};
+use crate::args::{Cli, Command, os_string, table};
 use crate::commands;
 use crate::error::{CliError, Exit};
 
@@ -51,7 +51,7 @@ impl Line {
             _ => {}
         }
         words.insert(0, "kv-cli".into());
-        let mut command = command();
+        let mut command = table();
         let parsed = command
             .try_get_matches_from_mut(words)
             .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -65,7 +65,7 @@ impl Line {
             {
                 Ok(Self::Text(error.render().to_string()))
             }
-            Err(error) => Err(wrong(&error)),
+            Err(error) => Err(CliError::of_parser(&error, "")),
         }
     }
 
@@ -127,25 +127,5 @@ fn run_command(app: &mut App, runtime: &Runtime, cli: Cli) -> Result<Done, CliEr
             app.output.message("given up");
             Ok(Done::With(Exit::Ok))
         }
-    }
-}
-
-/// The command line's complaint as one of the prompt's.
-fn wrong(error: &clap::Error) -> CliError {
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let sentence = text.lines().next().unwrap_or_default().trim();
-    let more: Vec<&str> = text
-        .lines()
-        .skip(1)
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
-        .map(|line| line.strip_prefix("tip: ").unwrap_or(line))
-        .collect();
-    let wrong = CliError::usage(sentence);
-    if more.is_empty() {
-        wrong.hint("\\help lists the commands")
-    } else {
-        wrong.hint(more.join("\n").replace("kv-cli ", ""))
     }
 }

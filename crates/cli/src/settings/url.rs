@@ -39,6 +39,12 @@ impl Default for ServerUrl {
 }
 
 impl ServerUrl {
+    /// Whether it is this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// `host:port`, IPv6 in brackets.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {

@@ -11,8 +11,11 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::args::CertsInitArgs;
 use crate::error::{CliError, Code};
+use crate::output::hex;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -93,7 +96,7 @@ pub(super) fn issue(request: &Request) -> Result<Issued, CliError> {
 
 fn generate(request: &Request) -> Result<Issued, rcgen::Error> {
     let ca_key = KeyPair::generate()?;
-    let ca_params = authority(request.days);
+    let ca_params = authority(request.days, &ca_key);
     let ca = ca_params.self_signed(&ca_key)?;
     let ca_pair = pair(&ca, &ca_key);
     let issuer = Issuer::new(ca_params, ca_key);
@@ -138,13 +141,17 @@ fn san(host: &str) -> Option<SanType> {
     Some(SanType::DnsName(host.try_into().ok()?))
 }
 
-fn authority(days: u32) -> CertificateParams {
+fn authority(days: u32, key: &KeyPair) -> CertificateParams {
     let mut params = lasting(days.saturating_mul(AUTHORITY_FACTOR));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Part of its key is in its name: with two authorities of one name, a certificate of the one
+    // looks like a forgery to the other.
+    let digest: [u8; 32] = Sha256::digest(key.public_key_raw()).into();
+    let name = hex(digest.first_chunk::<4>().map_or(&[][..], |part| part));
     params
         .distinguished_name
-        .push(DnType::CommonName, "kv certificate authority");
+        .push(DnType::CommonName, format!("kv authority {name}"));
     params
 }
 

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use kv_client::{ErrorCode, MultiplexedClient};
 
 use super::Finding;
-use crate::connect::{self, Reconnect};
+use crate::connect;
 use crate::error::{CliError, Code};
 use crate::settings::{Scheme, Settings};
 
@@ -16,7 +16,7 @@ const SKEW_SECONDS: u64 = 5;
 
 /// Opens a session as any command does.
 pub(super) async fn open(settings: &Settings) -> Result<(MultiplexedClient, Finding), CliError> {
-    let client = connect::connect(settings, Reconnect::Never).await;
+    let client = connect::connect(settings).await;
     let client = client.map_err(|error| explained(error, settings))?;
     let Some(session) = client.session() else {
         return Err(CliError::new(Code::IO, "the session is over already"));
@@ -32,7 +32,7 @@ pub(super) async fn open(settings: &Settings) -> Result<(MultiplexedClient, Find
     );
     let in_clear = settings.url.scheme == Scheme::Plain
         && session.suite != kv_client::Suite::Encrypted.name()
-        && !is_local(settings);
+        && !settings.url.is_local();
     let finding = if in_clear {
         Finding::Odd(
             format!(
@@ -46,16 +46,14 @@ pub(super) async fn open(settings: &Settings) -> Result<(MultiplexedClient, Find
     Ok((client, finding))
 }
 
-fn is_local(settings: &Settings) -> bool {
-    let host = &settings.url.host;
-    let address = host
-        .parse()
-        .map(|address: std::net::IpAddr| address.is_loopback());
-    host == "localhost" || address.unwrap_or(false)
-}
-
-/// Without TLS, an answer that is no frame may well be one of TLS.
+/// Here, unlike in other commands, it is known that somebody listens.
 fn explained(error: CliError, settings: &Settings) -> CliError {
+    if error.code().name() == "TIMEOUT" {
+        return error.hint(
+            "somebody takes connections there and says nothing: is it a kv server, and is it alive?",
+        );
+    }
+    // An answer that is no frame may well be one of TLS.
     let may_be_tls = matches!(
         error.code().name(),
         "PROTOCOL" | "CONNECT" | "CONNECTION_LOST"

@@ -94,7 +94,12 @@ fn people_see_escaped_text_and_absent_entries() {
         key: b"x\n".to_vec(),
         ..Entry::default()
     };
-    let text = written(Format::Human, Shape::Many, Show::Values, &[absent.clone()]);
+    let text = written(
+        Format::Human,
+        Shape::Many,
+        Show::Values,
+        std::slice::from_ref(&absent),
+    );
     assert_eq!(text, b"x\\n = (absent)\n");
     let text = written(Format::Jsonl, Shape::Many, Show::Values, &[absent]);
     assert_eq!(text, b"{\"key\":\"x\\n\",\"value\":null}\n");
