@@ -23,6 +23,7 @@ mod registry;
 mod server;
 mod shared;
 mod version;
+mod workers;
 
 pub use args::{Action, Invocation};
 pub use exit::Exit;

@@ -12,16 +12,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kv_service::{Closure, Listener as ListenerLabel, Rejection};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{self, Arrived};
 use crate::shared::Shared;
+use crate::workers::Workers;
 use accept_error::Backoff;
 pub(crate) use slots::Slot;
 use slots::Slots;
@@ -33,7 +32,7 @@ pub(crate) struct Listener {
     shared: Arc<Shared>,
     slots: Arc<Slots>,
     waiting: VecDeque<Waiting>,
-    connections: JoinSet<()>,
+    workers: Workers,
     backoff: Backoff,
 }
 
@@ -44,7 +43,7 @@ struct Waiting {
 }
 
 impl Listener {
-    pub(crate) fn new(socket: TcpListener, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(socket: TcpListener, shared: Arc<Shared>, workers: Workers) -> Self {
         let limits = &shared.config.limits;
         let slots = Slots::new(
             shared.connections_max,
@@ -56,22 +55,22 @@ impl Listener {
             slots: Arc::new(slots),
             shared,
             waiting: VecDeque::new(),
-            connections: JoinSet::new(),
+            workers,
             backoff: Backoff::default(),
         }
     }
 
     /// Accepts until `stop`; the connections go on and are returned.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> JoinSet<()> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Workers {
         let slots = Arc::clone(&self.slots);
         loop {
             let freed = slots.freed();
-            self.start_waiting();
+            self.start_waiting().await;
             let oldest = self.waiting.front().map(|waiting| waiting.until);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.connections.join_next() => self.on_connection_end(ended),
+                () = self.workers.reap() => {}
                 () = freed, if !self.waiting.is_empty() => {}
                 () = until(oldest) => self.refuse_overdue(),
                 accepted = self.socket.accept() => match accepted {
@@ -86,7 +85,7 @@ impl Listener {
         for waiting in std::mem::take(&mut self.waiting) {
             self.refuse(waiting.stream, Rejection::Draining);
         }
-        self.connections
+        self.workers
     }
 
     fn on_accepted(&mut self, stream: TcpStream, address: SocketAddr) {
@@ -107,13 +106,13 @@ impl Listener {
 
     /// Starts those that wait and have a place now, oldest first; an address without a place does not
     /// hold up the others.
-    fn start_waiting(&mut self) {
+    async fn start_waiting(&mut self) {
         let mut index = 0;
         while let Some(address) = self.waiting.get(index).map(|waiting| waiting.address) {
             match Slots::take(&self.slots, address.ip()) {
                 Some(slot) => {
                     if let Some(waiting) = self.waiting.remove(index) {
-                        self.start(waiting.stream, address, slot);
+                        self.start(waiting.stream, address, slot).await;
                     }
                 }
                 None if self.slots.is_full() => break,
@@ -122,7 +121,7 @@ impl Listener {
         }
     }
 
-    fn start(&mut self, stream: TcpStream, address: SocketAddr, slot: (Slot, Slot)) {
+    async fn start(&mut self, stream: TcpStream, address: SocketAddr, slot: (Slot, Slot)) {
         let shared = Arc::clone(&self.shared);
         let (place, unauthenticated) = slot;
         let id = shared.registry.next_id();
@@ -133,14 +132,22 @@ impl Listener {
             unauthenticated: Some(unauthenticated),
         };
         let tls = shared.config.native.tls;
-        self.connections.spawn(async move {
+        // The socket leaves this thread's reactor and joins that of the thread that serves it.
+        let Ok(stream) = stream.into_std() else {
+            return shared.metrics.closed(ListenerLabel::Native, Closure::Error);
+        };
+        let serve = move || async move {
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return shared.metrics.closed(ListenerLabel::Native, Closure::Error);
+            };
             if tls {
                 connection::serve_tls(stream, arrived, shared).await;
             } else {
                 connection::serve_plain(stream, arrived, shared).await;
             }
             drop(place);
-        });
+        };
+        self.workers.spawn(serve).await;
     }
 
     fn refuse_overdue(&mut self) {
@@ -172,18 +179,6 @@ impl Listener {
         }
     }
 
-    fn on_connection_end(&self, ended: Result<(), tokio::task::JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            self.shared.metrics.panicked();
-            self.shared
-                .metrics
-                .closed(ListenerLabel::Native, Closure::Internal);
-            tracing::error!(%error, "a connection's task panicked; the connection is lost");
-        }
-    }
-
     async fn on_accept_error(&mut self, error: &io::Error, stop: &CancellationToken) {
         let Some(wait) = self.backoff.on_error(error) else {
             return;
@@ -204,21 +199,4 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for connections to end, at most until the deadline; how many had to be cut.
-pub(crate) async fn drain(mut connections: JoinSet<()>, within: Duration) -> usize {
-    let deadline = Instant::now() + within;
-    while !connections.is_empty() {
-        match tokio::time::timeout_at(deadline, connections.join_next()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(_elapsed) => {
-                let cut = connections.len();
-                connections.shutdown().await;
-                return cut;
-            }
-        }
-    }
-    0
 }

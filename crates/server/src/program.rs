@@ -85,11 +85,14 @@ fn serve(loaded: Loaded) -> Exit {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.worker_threads {
-        runtime.worker_threads(threads.get());
-    }
-    match runtime.enable_all().build() {
+    let mut config = config;
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    config.worker_threads.get_or_insert(cores);
+    // This thread accepts and keeps house; connections have their own threads when there are cores.
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let exit = runtime.block_on(run(config));
             // Nothing that still runs is waited for: the drain had its time.
@@ -160,7 +163,7 @@ const fn exit_of(error: &StartError) -> Exit {
         StartError::Keys(KeysError::File { .. } | KeysError::Dev(_) | KeysError::Name(_))
         | StartError::KeyRing(_)
         | StartError::Tls(_) => Exit::Config,
-        StartError::Random => Exit::Failure,
+        StartError::Random | StartError::Threads(_) => Exit::Failure,
     }
 }
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kv_proto::Secret;
 use kv_service::{
-    Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Scrape, Service,
-    StoreSample, Success, Sweeper,
+    Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Scrape, Service, StoreSample,
+    Success, Sweeper,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ use crate::keys::{self, Keys, KeysError};
 use crate::listener::{self, Listener};
 use crate::shared::{Parts, Shared};
 use crate::tls::{CertStore, Reload, TlsError};
+use crate::workers::Workers;
 
 /// How often expired entries are looked for and memory is added up.
 const UPKEEP: Duration = Duration::from_millis(100);
@@ -54,6 +55,9 @@ pub enum StartError {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The threads that run connections.
+    #[error("cannot start worker threads: {0}")]
+    Threads(#[source] io::Error),
     /// The system's source of random numbers.
     #[error("no random numbers from the system")]
     Random,
@@ -94,6 +98,7 @@ pub enum Stopped {
 pub struct Server {
     shared: Arc<Shared>,
     native: tokio::net::TcpListener,
+    workers: Workers,
     admin: Option<tokio::net::TcpListener>,
     health: Arc<Health>,
     commands: mpsc::Receiver<Command>,
@@ -140,6 +145,10 @@ impl Server {
             cores,
             config.metrics.max_client_libraries.get(),
         ));
+        // One thread runs everything; with more, each core runs its own connections. Unset is the
+        // caller's runtime, which is how tests and embedders run it.
+        let threads = config.worker_threads.map_or(0, usize::from);
+        let threads = if threads > 1 { threads } else { 0 };
         let accountant = Arc::new(Accountant::new(
             crate::convert::memory_bytes(&config),
             crate::convert::thresholds(&config.limits),
@@ -161,6 +170,8 @@ impl Server {
         };
         Ok(Self {
             health: Arc::new(Health::new(Arc::clone(&shared.accountant))),
+            workers: Workers::start(threads, Arc::clone(&shared.metrics))
+                .map_err(StartError::Threads)?,
             admin,
             shared,
             native,
@@ -193,7 +204,9 @@ impl Server {
     /// The admin listener's address, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
+        self.admin
+            .as_ref()
+            .and_then(|socket| socket.local_addr().ok())
     }
 
     /// A handle that stops and reloads the server.
@@ -218,7 +231,15 @@ impl Server {
 
     /// Serves until told to stop.
     pub async fn run(self) -> Stopped {
-        let Self { shared, native, admin, health, mut commands, .. } = self;
+        let Self {
+            shared,
+            native,
+            workers,
+            admin,
+            health,
+            mut commands,
+            ..
+        } = self;
         let stop_accepting = CancellationToken::new();
         let stop_rest = CancellationToken::new();
         let mut rest = JoinSet::new();
@@ -231,7 +252,8 @@ impl Server {
             rest.spawn(watch_certificates(Arc::clone(&shared), stop_rest.clone()));
         }
         let mut accepting = JoinSet::new();
-        accepting.spawn(Listener::new(native, Arc::clone(&shared)).run(stop_accepting.clone()));
+        let listener = Listener::new(native, Arc::clone(&shared), workers);
+        accepting.spawn(listener.run(stop_accepting.clone()));
         health.set_started();
         while let Some(command) = commands.recv().await {
             match command {
@@ -258,7 +280,7 @@ impl Server {
 async fn stop(
     shared: &Arc<Shared>,
     health: &Health,
-    mut accepting: JoinSet<JoinSet<()>>,
+    mut accepting: JoinSet<Workers>,
     stop_accepting: CancellationToken,
 ) -> Stopped {
     health.set_draining();
@@ -269,10 +291,10 @@ async fn stop(
     }
     stop_accepting.cancel();
     shared.registry.drain();
-    let Some(Ok(connections)) = accepting.join_next().await else {
+    let Some(Ok(workers)) = accepting.join_next().await else {
         return Stopped::Cut(shared.registry.len());
     };
-    match listener::drain(connections, shutdown.drain_timeout).await {
+    match workers.drain(shutdown.drain_timeout).await {
         0 => Stopped::Clean,
         cut => Stopped::Cut(cut),
     }
@@ -304,7 +326,9 @@ fn admin_state(shared: &Arc<Shared>, health: &Arc<Health>) -> AdminState {
 fn scrape(shared: &Shared) -> Scrape {
     let stats = shared.service.stats();
     let bytes = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let started = shared.started_wall.duration_since(std::time::SystemTime::UNIX_EPOCH);
+    let started = shared
+        .started_wall
+        .duration_since(std::time::SystemTime::UNIX_EPOCH);
     Scrape {
         build: crate::version::BUILD,
         start_time_seconds: started.unwrap_or_default().as_secs_f64(),
@@ -318,7 +342,11 @@ fn scrape(shared: &Shared) -> Scrape {
             hits: stats.hits_total,
             misses: stats.misses_total,
         },
-        certificates: shared.certificates.as_ref().map(|store| store.times()).unwrap_or_default(),
+        certificates: shared
+            .certificates
+            .as_ref()
+            .map(|store| store.times())
+            .unwrap_or_default(),
     }
 }
 

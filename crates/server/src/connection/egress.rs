@@ -129,7 +129,7 @@ impl Egress {
                 self,
                 head.request_id,
                 &super::request::Reject::new(
-                    kv_proto::ErrorCode::TooLarge,
+                    ErrorCode::TooLarge,
                     "the value exceeds this session's message limit",
                 ),
             );
