@@ -2,13 +2,14 @@
 //!
 //! What is read here is never followed, only prefetched; a stale word costs time and nothing
 //! else. What must not happen is that slots are freed while somebody reads them: readers pass a
-//! gate, and slots are freed once everybody who was inside has left.
+//! gate, and slots that were replaced are freed once every gate has been found empty. Nobody
+//! waits for that, so that a run may replace slots while it is inside a gate itself.
 
 use super::slots::Slots;
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Gates, so that threads do not share a cache line for each run.
 const GATES: usize = 16;
@@ -20,13 +21,17 @@ struct Gate(RwLock<()>);
 /// The slots in use, by shard.
 ///
 /// Invariant: each pointer comes from `Arc::into_raw`, and the directory holds that count until
-/// the pointer has been replaced and every gate has been empty after that.
+/// the pointer has been replaced and every gate has been found empty after that.
 pub(super) struct Directory {
     gates: [Gate; GATES],
     slots: Box<[AtomicPtr<Slots>]>,
+    /// Replaced, and possibly still read.
+    retired: Mutex<Vec<Arc<Slots>>>,
+    /// Whether there is anything in `retired`; a hint.
+    has_retired: AtomicBool,
 }
 
-/// Leave to read slots. Held for microseconds, and no lock is waited for meanwhile.
+/// Leave to read slots.
 pub(super) struct Peek<'d> {
     directory: &'d Directory,
     _gate: RwLockReadGuard<'d, ()>,
@@ -45,10 +50,12 @@ impl Directory {
         Self {
             gates: Default::default(),
             slots,
+            retired: Mutex::default(),
+            has_retired: AtomicBool::new(false),
         }
     }
 
-    /// Leave to read, unless slots are being exchanged at this moment. Never waits.
+    /// Leave to read, unless somebody looks at this moment whether there are readers. Never waits.
     #[inline]
     pub(super) fn peek(&self) -> Option<Peek<'_>> {
         let gate = self.gates.get(gate_of_this_thread())?.0.try_read()?;
@@ -58,21 +65,42 @@ impl Directory {
         })
     }
 
-    /// Shows `slots` to readers from now on. Waits until nobody reads the former ones.
+    /// Shows `slots` to readers from now on. The former ones are freed when nobody reads them.
     pub(super) fn publish(&self, shard: usize, slots: Arc<Slots>) {
         let Some(place) = self.slots.get(shard) else {
             return;
         };
         // AcqRel: readers see the slots initialised, and the former ones come back whole.
         let former = place.swap(Arc::into_raw(slots).cast_mut(), Ordering::AcqRel);
-        for gate in &self.gates {
-            // Whoever passed this gate before has left it; whoever passes later finds the new
-            // pointer, because this lock was released in between.
-            drop(gate.0.write());
+        // SAFETY: the pointer came from `Arc::into_raw` by the invariant and has been replaced;
+        // its count moves to `retired`, which keeps it as long as the invariant asks.
+        let former = unsafe { Arc::from_raw(former) };
+        self.retired.lock().push(former);
+        self.has_retired.store(true, Ordering::Relaxed);
+        self.reclaim();
+    }
+
+    /// Frees replaced slots, unless somebody may be reading them at this moment.
+    #[inline]
+    pub(super) fn reclaim(&self) {
+        // Relaxed: a hint; whoever misses it leaves the work to the next.
+        if self.has_retired.load(Ordering::Relaxed) {
+            self.try_reclaim();
         }
-        // SAFETY: the pointer came from `Arc::into_raw` by the invariant, has been replaced, and
-        // no reader that loaded it is left.
-        drop(unsafe { Arc::from_raw(former) });
+    }
+
+    #[cold]
+    fn try_reclaim(&self) {
+        let Some(mut retired) = self.retired.try_lock() else {
+            return;
+        };
+        // Everything in `retired` was replaced before. Whoever passed a gate before that has left
+        // when the gate is found empty; whoever passes it later finds the new pointer, because
+        // the gate's lock was released in between.
+        if self.gates.iter().all(|gate| gate.0.try_write().is_some()) {
+            retired.clear();
+            self.has_retired.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -87,7 +115,7 @@ impl Peek<'_> {
         // Acquire: sees the slots initialised.
         let slots = self.directory.slots.get(shard)?.load(Ordering::Acquire);
         // SAFETY: the pointer came from `Arc::into_raw`, and its count is given up only after
-        // this gate has been empty: the borrow ends with `self`, which holds the gate.
+        // this gate was found empty: the borrow ends with `self`, which holds the gate.
         Some(unsafe { &*slots })
     }
 }
@@ -126,9 +154,32 @@ mod tests {
     fn a_reader_keeps_the_slots_it_sees() {
         let first = Arc::new(Slots::empty(8).unwrap());
         let directory = Directory::new([Arc::clone(&first)].into_iter());
+        let peek = directory.peek().unwrap();
+        let seen = peek.slots(0).unwrap();
+        directory.publish(0, Arc::new(Slots::empty(64).unwrap()));
+        assert_eq!(Arc::strong_count(&first), 2, "kept for the reader");
+        assert_eq!(seen.len(), 8);
+        assert_eq!(
+            peek.slots(0).unwrap().len(),
+            64,
+            "the next look sees the new ones"
+        );
+        drop(peek);
+        directory.reclaim();
+        assert_eq!(
+            Arc::strong_count(&first),
+            1,
+            "given up once the reader had left"
+        );
+    }
+
+    #[test]
+    fn a_reader_on_another_thread_keeps_them_as_well() {
+        let first = Arc::new(Slots::empty(8).unwrap());
+        let directory = Directory::new([Arc::clone(&first)].into_iter());
+        let directory = &directory;
         let (entered, wait_entered) = std::sync::mpsc::channel();
         let (leave, wait_leave) = std::sync::mpsc::channel();
-        let directory = &directory;
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || {
                 let peek = directory.peek().unwrap();
@@ -138,22 +189,14 @@ mod tests {
                 seen.len()
             });
             wait_entered.recv().unwrap();
-            let writer = scope.spawn(|| directory.publish(0, Arc::new(Slots::empty(64).unwrap())));
-            assert_eq!(
-                Arc::strong_count(&first),
-                2,
-                "the directory still holds them"
-            );
+            directory.publish(0, Arc::new(Slots::none()));
+            directory.reclaim();
+            assert_eq!(Arc::strong_count(&first), 2);
             leave.send(()).unwrap();
             assert_eq!(reader.join().unwrap(), 8);
-            writer.join().unwrap();
         });
-        assert_eq!(
-            Arc::strong_count(&first),
-            1,
-            "given up once the reader had left"
-        );
-        assert_eq!(directory.peek().unwrap().slots(0).unwrap().len(), 64);
+        directory.reclaim();
+        assert_eq!(Arc::strong_count(&first), 1);
     }
 
     #[test]

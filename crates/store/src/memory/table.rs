@@ -1,12 +1,11 @@
-//! An open-addressing table that owns entries: linear probing over [`Slots`].
+//! An open-addressing table that owns entries, in [`Slots`].
 //!
 //! Invariant: each address in `slots` was given up by one [`EntryBox`] and is in no other slot;
-//! the table is its owner. A search begins at the hash's home and ends at the first empty slot.
-//! `used` (entries and removed marks) stays below the length, so that searches end.
+//! the table is its owner. `used` counts entries and removed marks, the slots that are not empty.
 
 use super::entry::EntryBox;
-use super::slots::Slots;
-use super::word::{Word, home};
+use super::slots::{Slots, prefetch_word};
+use super::word::Word;
 use crate::StoreError;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -68,18 +67,8 @@ impl Table {
     /// Where the entry of `key` is, whose hash is `hash`.
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        let mut at = home(hash, self.slots.len());
-        for _ in 0..self.slots.len() {
-            let word = self.slots.load(at);
-            if word == Word::EMPTY {
-                return None;
-            }
-            if word.may_be(hash) && self.lend(word).is_some_and(|entry| entry.key() == key) {
-                return Some(at);
-            }
-            at = self.slots.after(at);
-        }
-        None
+        let is_it = |word| self.lend(word).is_some_and(|entry| entry.key() == key);
+        self.slots.find(hash, is_it)
     }
 
     /// The entry at `at`, if there is one.
@@ -114,11 +103,15 @@ impl Table {
     pub(super) fn rebuild(&mut self, slots: Slots, hash: impl Fn(&[u8]) -> u64) -> Arc<Slots> {
         let old = &self.slots;
         for at in 0..old.len() {
-            old.prefetch_word(old.load(at + REBUILD_AHEAD));
+            prefetch_word(old.load(at + REBUILD_AHEAD));
             let word = old.load(at);
             if let Some(entry) = self.lend(word) {
-                let (free, _) = free_slot(&slots, hash(entry.key()));
-                slots.store(free, word);
+                let free = slots.free(hash(entry.key()));
+                // Cannot be: `roomier` made more slots than there are entries.
+                assert!(free.is_some(), "an entry would be lost");
+                if let Some((free, _)) = free {
+                    slots.store(free, word);
+                }
             }
         }
         self.used = self.live;
@@ -131,11 +124,10 @@ impl Table {
     ///
     /// Gives the entry back when there is no room, which `has_room` excludes.
     pub(super) fn insert(&mut self, hash: u64, entry: EntryBox) -> Result<(), EntryBox> {
-        if self.used >= self.slots.len() {
+        let Some((at, word)) = self.slots.free(hash) else {
             return Err(entry);
-        }
-        let (at, replaced) = free_slot(&self.slots, hash);
-        self.used += usize::from(replaced == Word::EMPTY);
+        };
+        self.used += usize::from(word == Word::EMPTY);
         self.live += 1;
         self.put(at, hash, entry);
         Ok(())
@@ -152,12 +144,10 @@ impl Table {
     pub(super) fn remove(&mut self, at: usize) -> Option<EntryBox> {
         let entry = self.take(at)?;
         self.live -= 1;
-        if self.slots.load(self.slots.after(at)) == Word::EMPTY {
-            // No search passes through here to a slot behind.
+        // `take` has left a removed mark.
+        if self.slots.ends_search(at) {
             self.slots.store(at, Word::EMPTY);
             self.used -= 1;
-        } else {
-            self.slots.store(at, Word::REMOVED);
         }
         Some(entry)
     }
@@ -211,18 +201,6 @@ impl Drop for Table {
         for at in 0..self.slots.len() {
             drop(self.take(at));
         }
-    }
-}
-
-/// The slot where an entry with this hash goes, and what is there now. There must be one.
-fn free_slot(slots: &Slots, hash: u64) -> (usize, Word) {
-    let mut at = home(hash, slots.len());
-    loop {
-        let word = slots.load(at);
-        if word.address().is_none() {
-            return (at, word);
-        }
-        at = slots.after(at);
     }
 }
 
