@@ -1,0 +1,1 @@
+//! The loop against small servers in this process.

@@ -1,0 +1,21 @@
+//! Load generator and comparison benchmarks of kv.
+//!
+//! Measures a server from outside: what it answers per second, how late, and what that costs it. Other
+//! systems are measured by the same event loop. Nothing here is part of a server or a client.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod command;
+mod driver;
+mod latency;
+mod measure;
+mod protocol;
+mod results;
+mod shapes;
+mod system;
+mod table;
+mod trial;
+mod workload;
+
+pub use arguments::Arguments;
+pub use command::execute;

@@ -1,0 +1,1 @@
+//! Servers are found, started and ended.
