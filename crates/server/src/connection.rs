@@ -5,6 +5,7 @@
 
 mod batch;
 mod budget;
+mod continued;
 mod control;
 mod core;
 mod due;

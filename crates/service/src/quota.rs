@@ -106,6 +106,13 @@ impl Quotas {
 }
 
 impl Share {
+    /// Whether no limit applies, so that nothing needs to be taken.
+    #[inline]
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
     /// Takes a token for each of `wanted` requests that arrived together. Without limits this is one
     /// compare.
     #[inline]

@@ -49,6 +49,8 @@ pub(super) struct Core {
     pub(super) intake: Intake,
     pub(super) version_1: bool,
     pub(super) lz4: bool,
+    /// Nothing but the frame itself decides about a plain request.
+    pub(super) calm: bool,
     /// The highest request id seen, for GOAWAY.
     pub(super) last_request_id: u32,
     /// Time of this wake-up.
@@ -90,6 +92,7 @@ impl Core {
             counted_in_flight: 0,
             counted_partial: 0,
             intake: Intake::Open,
+            calm: false,
             last_request_id: 0,
             shared,
             peer,

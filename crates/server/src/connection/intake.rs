@@ -2,10 +2,10 @@
 //! comes. The one place that decides by opcode.
 
 use kv_proto::{
-    AssemblerError, Assembly, CloseReason, Direction, ErrorCode, Extensions, Flags, Fragment,
-    Frame, Opcode, Opener, ProtocolViolation, UnknownOpcode, decompress,
+    Answer, BodyBound, CloseReason, Direction, ErrorCode, Extensions, Flags, Frame, Opcode, Opener,
+    ProtocolViolation, UnknownOpcode,
 };
-use kv_service::{Code, Operation, Pressure};
+use kv_service::{Code, Condition, Expiry, Op, Operation, Permission, Pressure, Value};
 
 use super::core::{Core, Intake};
 use super::request::{Meta, Reject, allowed, extensions, operation, permission};
@@ -22,9 +22,11 @@ impl Core {
         let total = input.len();
         let mut rest = input;
         let mut run = Run::new();
+        self.calm = self.is_calm();
         let result = loop {
             if run.is_full() {
                 run.execute(self);
+                self.calm = self.is_calm();
                 if self.egress.out.len() >= output_max || self.intake == Intake::Ended {
                     break Ok(());
                 }
@@ -48,6 +50,18 @@ impl Core {
     }
 
     fn accept<'b>(&mut self, frame: Frame<'b>, run: &mut Run<'b>) -> Result<(), CloseReason> {
+        if let Some((op, meta)) = self.plain_operation(&frame) {
+            self.last_request_id = meta.request_id;
+            self.budget.refill(frame.wire_len());
+            run.push(op, meta);
+            return Ok(());
+        }
+        let done = self.accept_any(frame, run);
+        self.calm = self.is_calm();
+        done
+    }
+
+    fn accept_any<'b>(&mut self, frame: Frame<'b>, run: &mut Run<'b>) -> Result<(), CloseReason> {
         let opcode = match Opcode::try_from(frame.opcode()) {
             Ok(opcode) if opcode.direction() == Direction::ToServer => opcode,
             Err(UnknownOpcode(byte)) if byte < 128 && frame.request_id() != 0 => {
@@ -59,7 +73,7 @@ impl Core {
         if opcode.info().since > version {
             return self.unknown(&frame, opcode.number());
         }
-        if opcode.info().answer == kv_proto::Answer::None || opcode == Opcode::Ping {
+        if opcode.info().answer == Answer::None || opcode == Opcode::Ping {
             run.execute(self);
             return self.control(opcode, &frame);
         }
@@ -85,8 +99,65 @@ impl Core {
         Ok(())
     }
 
+    /// The common case: GET, SET or DEL in one frame, without extensions, on a connection with
+    /// nothing in flight. What it asks of a frame is what the general way asks, and whatever does
+    /// not fit goes there to be refused.
+    #[inline]
+    fn plain_operation<'b>(&self, frame: &Frame<'b>) -> Option<(Op<'b>, Meta)> {
+        let (key, value) = (frame.key(), frame.value());
+        let plain = self.calm
+            && frame.ext().is_empty()
+            && !key.is_empty()
+            && frame.request_id() != 0
+            && (frame.flags() == Flags::NONE || frame.flags() == Flags::ENCRYPTED);
+        if !plain {
+            return None;
+        }
+        let condition = Condition::Always;
+        let (opcode, needed, op) = match Opcode::try_from(frame.opcode()) {
+            Ok(Opcode::Get) if value.is_empty() => (Opcode::Get, Permission::Read, Op::Get { key }),
+            Ok(Opcode::Set) => {
+                let value = Value::Inline(value);
+                let expiry = Expiry::Never;
+                let op = Op::Set {
+                    key,
+                    value,
+                    content_type: 0,
+                    expiry,
+                    condition,
+                    previous: false,
+                };
+                (Opcode::Set, Permission::Write, op)
+            }
+            Ok(Opcode::Del) if value.is_empty() => (
+                Opcode::Del,
+                Permission::Write,
+                Op::Del {
+                    key,
+                    condition,
+                    previous: false,
+                },
+            ),
+            _ => return None,
+        };
+        let allowed = self.permissions.allows(needed);
+        allowed.then_some((op, Meta::bare(opcode, frame.request_id())))
+    }
+
+    /// Whether nothing but the frame itself decides about a plain request: nothing is in flight or
+    /// half received, no limit of rate or memory is near, the session is open. Asked once per walk;
+    /// within a walk only requests that end it change it.
+    fn is_calm(&self) -> bool {
+        self.intake == Intake::Open
+            && self.inflight.is_empty()
+            && self.streams.is_empty()
+            && self.assembler.is_empty()
+            && self.share.is_unlimited()
+            && self.shared.accountant.pressure() == Pressure::Normal
+    }
+
     /// A request that is whole.
-    fn request<'b>(
+    pub(super) fn request<'b>(
         &mut self,
         opcode: Opcode,
         request_id: u32,
@@ -141,7 +212,7 @@ impl Core {
             let text = format!("{} needs the permission `{}`", info.name, needed.name());
             return Err(Reject::new(ErrorCode::PermissionDenied, text));
         }
-        if let kv_proto::BodyBound::Bytes(max) = info.body
+        if let BodyBound::Bytes(max) = info.body
             && len > usize::try_from(max).unwrap_or(usize::MAX)
         {
             let text = format!("{} has a body of at most {max} bytes", info.name);
@@ -202,149 +273,6 @@ impl Core {
             .requests(Operation::Other, Code::Unsupported, 1);
         Ok(())
     }
-
-    /// A piece of a message that is refused at its first one [P-9.6].
-    fn swallow(&mut self, frame: &Frame<'_>, first: bool) -> Result<(), CloseReason> {
-        let request_id = frame.request_id();
-        if first && self.is_in_flight(request_id) {
-            return Err(ProtocolViolation::RequestId.into());
-        }
-        let taken = self
-            .assembler
-            .accept(self.monotonic_ms(), &fragment(frame, first));
-        if let Some(reason) = taken.err().and_then(|error| error.close_reason()) {
-            return Err(reason);
-        }
-        self.assembler.refuse(request_id);
-        Ok(())
-    }
-
-    /// Fragments and compressed values.
-    fn accept_unusual<'b>(
-        &mut self,
-        opcode: Opcode,
-        frame: &Frame<'b>,
-        run: &mut Run<'b>,
-    ) -> Result<(), CloseReason> {
-        let request_id = frame.request_id();
-        let flags = frame.flags();
-        let compressed = flags.contains(Flags::COMPRESSED);
-        if compressed && (!self.lz4 || !opcode.info().continued) {
-            return Err(ProtocolViolation::CompressedUnasked.into());
-        }
-        if flags.contains(Flags::MORE) || self.assembler.contains(request_id) {
-            return self.fragment(opcode, frame, run);
-        }
-        self.budget.refill(frame.wire_len());
-        if compressed {
-            run.execute(self);
-            let parts = Parts::of(frame);
-            self.request_compressed(opcode, request_id, parts);
-        } else {
-            self.request(opcode, request_id, Parts::of(frame), run);
-        }
-        Ok(())
-    }
-
-    fn fragment<'b>(
-        &mut self,
-        opcode: Opcode,
-        frame: &Frame<'b>,
-        run: &mut Run<'b>,
-    ) -> Result<(), CloseReason> {
-        if !opcode.info().continued {
-            return Err(ProtocolViolation::Continuation.into());
-        }
-        run.execute(self);
-        let request_id = frame.request_id();
-        let meta = Meta::bare(opcode, request_id);
-        let first = !self.assembler.contains(request_id);
-        let fragment = fragment(frame, first);
-        if first && (self.inflight.contains(request_id) || self.streams.contains(request_id)) {
-            return Err(ProtocolViolation::RequestId.into());
-        }
-        let growth = self.assembler.growth(&fragment);
-        let crowded = growth > 0 && !self.allows_partial(growth);
-        match self.assembler.accept(self.monotonic_ms(), &fragment) {
-            Ok(Assembly::Pending) if crowded => {
-                self.assembler.refuse(request_id);
-                let text = "the server holds too much of unfinished messages";
-                let mut reject = Reject::new(ErrorCode::Overloaded, text);
-                reject.retry_after_ms = 1_000;
-                self.reject_cheap(meta, &reject);
-                Ok(())
-            }
-            Ok(Assembly::Pending | Assembly::Swallowed) => {
-                self.budget.refill(frame.wire_len());
-                Ok(())
-            }
-            Ok(Assembly::Complete(whole)) => {
-                let len = whole.ext.len() + whole.key.len() + whole.value.len();
-                let parts = Parts {
-                    ext: &whole.ext,
-                    key: &whole.key,
-                    value: &whole.value,
-                    len,
-                };
-                if whole.flags.contains(Flags::COMPRESSED) {
-                    self.request_compressed(opcode, request_id, parts);
-                } else {
-                    let mut single = Run::new();
-                    self.request(opcode, request_id, parts, &mut single);
-                    single.execute(self);
-                }
-                Ok(())
-            }
-            Err(error) => self.on_assembler_error(meta, &error),
-        }
-    }
-
-    fn on_assembler_error(
-        &mut self,
-        meta: Meta,
-        error: &AssemblerError,
-    ) -> Result<(), CloseReason> {
-        if let Some(reason) = error.close_reason() {
-            return Err(reason);
-        }
-        let code = error.error_code().unwrap_or(ErrorCode::TooLarge);
-        self.reject_cheap(meta, &Reject::new(code, error.to_string()));
-        Ok(())
-    }
-
-    fn request_compressed(&mut self, opcode: Opcode, request_id: u32, parts: Parts<'_>) {
-        let max = self.shared.config.limits.max_message_bytes.get();
-        match decompress(parts.value, max) {
-            Ok(value) => {
-                let mut single = Run::new();
-                let parts = Parts {
-                    value: &value,
-                    ..parts
-                };
-                self.request(opcode, request_id, parts, &mut single);
-                single.execute(self);
-            }
-            Err(error) => {
-                let meta = Meta::bare(opcode, request_id);
-                let reject = Reject::new(error.error_code(), error.to_string());
-                self.reject_cheap(meta, &reject);
-            }
-        }
-    }
-}
-
-/// A frame as the assembler takes it.
-fn fragment<'b>(frame: &Frame<'b>, first: bool) -> Fragment<'b> {
-    Fragment {
-        request_id: frame.request_id(),
-        opcode: frame.opcode(),
-        flags: Flags(frame.flags().0 & !Flags::MORE.0 & !Flags::ENCRYPTED.0),
-        more: frame.flags().contains(Flags::MORE),
-        total_len: first.then(|| Extensions::total_len(frame.ext())).flatten(),
-        ext: frame.ext(),
-        key: frame.key(),
-        value: frame.value(),
-    }
 }
 
 /// The body of a request that is whole.
@@ -354,11 +282,11 @@ pub(super) struct Parts<'b> {
     pub(super) key: &'b [u8],
     pub(super) value: &'b [u8],
     /// Body bytes as they came.
-    len: usize,
+    pub(super) len: usize,
 }
 
 impl<'b> Parts<'b> {
-    fn of(frame: &Frame<'b>) -> Self {
+    pub(super) fn of(frame: &Frame<'b>) -> Self {
         Self {
             ext: frame.ext(),
             key: frame.key(),

@@ -15,14 +15,18 @@ use super::pool;
 
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 32;
+/// Places of frames that an idle connection keeps room for: those of a run.
+const KEPT_PLACES: usize = 64;
 
 /// Output of one connection.
 #[derive(Default)]
 pub(super) struct Outbox {
     /// The tail: what is behind every segment.
     buf: Vec<u8>,
-    /// Frames in `buf` that still lack their tag, in order.
-    unsealed: Vec<Unsealed>,
+    /// Where the frames in `buf` begin that still lack their tag, in order.
+    unsealed: Vec<usize>,
+    /// Shared values of such frames: the place in `unsealed`, ascending, and the value.
+    detached: VecDeque<(usize, Bytes)>,
     /// Sealed pieces in front of `buf`.
     segments: VecDeque<Segment>,
     segment_bytes: usize,
@@ -30,11 +34,6 @@ pub(super) struct Outbox {
     sent: usize,
     /// Bytes of shared values in `unsealed`.
     detached_bytes: usize,
-}
-
-struct Unsealed {
-    start: usize,
-    detached: Option<Bytes>,
 }
 
 enum Segment {
@@ -57,10 +56,7 @@ impl Outbox {
     pub(super) fn frame(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: &[u8]) {
         self.prepare();
         let start = write_frame(&mut self.buf, head, ext, key, value);
-        self.unsealed.push(Unsealed {
-            start,
-            detached: None,
-        });
+        self.unsealed.push(start);
     }
 
     /// Appends a frame whose value leaves from where it is.
@@ -68,10 +64,8 @@ impl Outbox {
         self.prepare();
         let start = write_frame_front(&mut self.buf, head, ext, key, value.len());
         self.detached_bytes += value.len();
-        self.unsealed.push(Unsealed {
-            start,
-            detached: Some(value),
-        });
+        self.detached.push_back((self.unsealed.len(), value));
+        self.unsealed.push(start);
     }
 
     fn prepare(&mut self) {
@@ -88,8 +82,14 @@ impl Outbox {
     /// Forgets the frames appended since `mark`; nothing may have been sealed in between.
     pub(super) fn truncate(&mut self, mark: (usize, usize)) {
         self.buf.truncate(mark.0);
-        for dropped in self.unsealed.drain(mark.1.min(self.unsealed.len())..) {
-            self.detached_bytes -= dropped.detached.map_or(0, |value| value.len());
+        self.unsealed.truncate(mark.1);
+        while self
+            .detached
+            .back()
+            .is_some_and(|(index, _)| *index >= mark.1)
+        {
+            let dropped = self.detached.pop_back();
+            self.detached_bytes -= dropped.map_or(0, |(_, value)| value.len());
         }
     }
 
@@ -99,45 +99,44 @@ impl Outbox {
         if self.unsealed.is_empty() {
             return;
         }
-        let mut unsealed = std::mem::take(&mut self.unsealed);
-        let mut any_detached = false;
-        for index in 0..unsealed.len() {
-            let end = unsealed
-                .get(index + 1)
-                .map_or(self.buf.len(), |next| next.start);
-            let (Some(frame), Some(front)) = (unsealed.get(index), self.buf.get_mut(..end)) else {
-                continue;
-            };
-            match &frame.detached {
-                None => sealer.seal(front, frame.start),
-                Some(value) => {
-                    any_detached = true;
-                    // Only suite 2 refuses, and its values are never detached.
-                    let sealed = sealer.seal_detached(front, frame.start, value);
-                    debug_assert!(sealed.is_ok());
-                }
+        if !self.detached.is_empty() {
+            return self.seal_detached(sealer);
+        }
+        let ends = self
+            .unsealed
+            .iter()
+            .copied()
+            .skip(1)
+            .chain([self.buf.len()]);
+        for (start, end) in self.unsealed.iter().zip(ends) {
+            if let Some(front) = self.buf.get_mut(..end) {
+                sealer.seal(front, *start);
             }
         }
-        if any_detached {
-            self.split(&mut unsealed);
-        }
-        unsealed.clear();
-        self.unsealed = unsealed;
-        self.detached_bytes = 0;
+        self.unsealed.clear();
     }
 
-    /// Moves the buffer into segments around the shared values.
-    fn split(&mut self, unsealed: &mut [Unsealed]) {
-        let buf = std::mem::take(&mut self.buf);
+    /// As [`Outbox::seal`] where some values stand elsewhere: the buffer moves into segments around
+    /// them.
+    fn seal_detached(&mut self, sealer: &mut Sealer) {
+        let mut buf = std::mem::take(&mut self.buf);
+        let unsealed = std::mem::take(&mut self.unsealed);
         let mut from = 0;
-        for index in 0..unsealed.len() {
-            let end = unsealed.get(index + 1).map_or(buf.len(), |next| next.start);
-            let Some(value) = unsealed
-                .get_mut(index)
-                .and_then(|frame| frame.detached.take())
-            else {
+        for (index, start) in unsealed.iter().enumerate() {
+            let end = unsealed.get(index + 1).copied().unwrap_or(buf.len());
+            let Some(front) = buf.get_mut(..end) else {
                 continue;
             };
+            if self.detached.front().is_none_or(|(at, _)| *at != index) {
+                sealer.seal(front, *start);
+                continue;
+            }
+            let Some((_, value)) = self.detached.pop_front() else {
+                continue;
+            };
+            // Only suite 2 refuses, and its values are never detached.
+            let sealed = sealer.seal_detached(front, *start, &value);
+            debug_assert!(sealed.is_ok());
             self.push(Segment::Owned(
                 buf.get(from..end).unwrap_or_default().to_vec(),
             ));
@@ -146,6 +145,7 @@ impl Outbox {
         }
         self.buf
             .extend_from_slice(buf.get(from..).unwrap_or_default());
+        self.detached_bytes = 0;
         pool::give_output(buf);
     }
 
@@ -246,9 +246,10 @@ impl Outbox {
             if self.buf.capacity() > 0 {
                 pool::give_output(std::mem::take(&mut self.buf));
             }
-            if self.unsealed.capacity() > 8 {
+            if self.unsealed.capacity() > KEPT_PLACES {
                 self.unsealed = Vec::new();
             }
+            self.detached = VecDeque::new();
             self.segments = VecDeque::new();
         }
     }

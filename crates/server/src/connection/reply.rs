@@ -2,10 +2,39 @@
 
 use std::num::NonZeroU64;
 
-use kv_proto::{ErrorBody, ErrorCode, ExtBuf, FrameHead, Opcode, ext_tag};
+use arrayvec::ArrayVec;
+use kv_proto::{ErrorBody, ErrorCode, FrameHead, Opcode, ext_tag};
 use kv_service::{Entry, Now, Outcome, StoreError, Value};
 
 use super::request::{Meta, Reject};
+
+/// The extensions of a reply, on the stack: at most TTL_MS, VERSION, CONTENT_TYPE and VALUE_LEN.
+struct ReplyExt {
+    bytes: ArrayVec<u8, REPLY_EXT_BYTES>,
+}
+
+const REPLY_EXT_BYTES: usize = 10 + 10 + 3 + 6;
+
+impl ReplyExt {
+    const fn new() -> Self {
+        Self {
+            bytes: ArrayVec::new_const(),
+        }
+    }
+
+    /// Adds an item; the callers add those named above, each once, in ascending order.
+    #[inline]
+    fn item<const N: usize>(&mut self, tag: u8, value: &[u8; N]) {
+        let len = u8::try_from(N).unwrap_or(u8::MAX);
+        let added = self.bytes.try_extend_from_slice(&[tag, len]).is_ok()
+            && self.bytes.try_extend_from_slice(value).is_ok();
+        debug_assert!(added, "more extensions than a reply has");
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// Where reply frames go: the connection's outbox, or the body of a BATCH reply.
 pub(super) trait FrameSink {
@@ -40,7 +69,7 @@ pub(super) fn outcome(
             None
         }
         Outcome::Deleted { previous } => {
-            let mut ext = ExtBuf::new();
+            let mut ext = ReplyExt::new();
             if let Some(entry) = previous.filter(|_| meta.wants_previous()) {
                 ext.item(ext_tag::VERSION, &entry.version.to_be_bytes());
             }
@@ -53,7 +82,7 @@ pub(super) fn outcome(
             version,
             expires_at,
         } => {
-            let mut ext = ExtBuf::new();
+            let mut ext = ReplyExt::new();
             ttl_and_version(&mut ext, expires_at, version, now);
             out.frame(
                 head,
@@ -99,7 +128,7 @@ pub(super) fn found(
     no_value: bool,
     now: Now,
 ) {
-    let mut ext = ExtBuf::new();
+    let mut ext = ReplyExt::new();
     ttl_and_version(&mut ext, entry.expires_at, entry.version, now);
     if entry.content_type != 0 {
         ext.item(ext_tag::CONTENT_TYPE, &[entry.content_type]);
@@ -125,7 +154,7 @@ fn written(
     previous: Option<Entry<'_>>,
     now: Now,
 ) {
-    let mut ext = ExtBuf::new();
+    let mut ext = ReplyExt::new();
     ttl_and_version(&mut ext, expires_at, version, now);
     previous_ext(&mut ext, meta, previous);
     let head = FrameHead::new(Opcode::Ok, meta.request_id);
@@ -133,7 +162,7 @@ fn written(
 }
 
 /// A previous entry is told by VALUE_LEN, so that an absent one differs from an empty one.
-fn previous_ext(ext: &mut ExtBuf, meta: Meta, previous: Option<Entry<'_>>) {
+fn previous_ext(ext: &mut ReplyExt, meta: Meta, previous: Option<Entry<'_>>) {
     if let Some(entry) = previous.filter(|_| meta.wants_previous()) {
         if entry.content_type != 0 {
             ext.item(ext_tag::CONTENT_TYPE, &[entry.content_type]);
@@ -153,7 +182,7 @@ fn value_len(value: Value<'_>) -> [u8; 4] {
     u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn ttl_and_version(ext: &mut ExtBuf, expires_at: Option<NonZeroU64>, version: u64, now: Now) {
+fn ttl_and_version(ext: &mut ReplyExt, expires_at: Option<NonZeroU64>, version: u64, now: Now) {
     if let Some(at) = expires_at {
         let remaining = at.get().saturating_sub(now.unix_ms()).max(1);
         ext.item(ext_tag::TTL, &remaining.to_be_bytes());
@@ -169,7 +198,7 @@ pub(super) fn conflict(
     version: u64,
     text: &str,
 ) {
-    let mut ext = ExtBuf::new();
+    let mut ext = ReplyExt::new();
     ext.item(ext_tag::VERSION, &version.to_be_bytes());
     let mut value = Vec::with_capacity(64);
     let code = ErrorCode::Conflict.number();
