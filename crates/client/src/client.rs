@@ -24,7 +24,7 @@ use crate::scan::Scan;
 /// Cloning it is cheap, and all clones use the same connection. Requests of all tasks are sent as
 /// they come, many with one write, and answered in any order.
 ///
-/// The connection ends in order when the last clone and the last [`Scan`](crate::Scan) are dropped;
+/// The connection ends in order when the last clone and the last [`Scan`] are dropped;
 /// [`close`](Self::close) waits for that.
 #[derive(Clone)]
 pub struct MultiplexedClient {

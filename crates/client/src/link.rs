@@ -175,3 +175,6 @@ impl Wakes {
         self.more.drain(..).for_each(Waker::wake);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub struct PeerSettings {
     pub key: Option<(Box<str>, Secret)>,
     /// Who READY says the client is.
     pub identity: Box<str>,
+    /// What carries the session: under TLS, the exporter of that connection.
+    pub transport: Transport,
 }
 
 impl Default for PeerSettings {
@@ -40,6 +42,7 @@ impl Default for PeerSettings {
             },
             key: None,
             identity: "tester".into(),
+            transport: Transport::Plain,
         }
     }
 }
@@ -144,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             session_id: [3; 16],
             x25519: [4; 32],
         };
-        let mut handshake = ServerHandshake::new(&settings.server, Transport::Plain, random);
+        let mut handshake = ServerHandshake::new(&settings.server, settings.transport, random);
         let mut input = Vec::new();
         let mut output = Vec::new();
         loop {
@@ -320,6 +323,23 @@ impl Ends {
         }
     }
 
+    /// Queues OK for every whole request in the input, with the request's key as its value, and
+    /// allocates nothing once its buffers have grown.
+    ///
+    /// # Errors
+    /// `InvalidData` for what no honest client sends.
+    pub fn answer_with_keys(&mut self) -> io::Result<()> {
+        let mut rest = self.input.as_mut_slice();
+        while let Some(frame) = self.opener.next(&mut rest).map_err(io::Error::other)? {
+            let head = FrameHead::new(Opcode::Ok, frame.request_id());
+            let start = write_frame(&mut self.output, head, &[], &[], frame.key());
+            self.sealer.seal(&mut self.output, start);
+        }
+        let left = rest.len();
+        self.input.drain(..self.input.len().saturating_sub(left));
+        Ok(())
+    }
+
     /// Queues READY.
     pub fn ready(&mut self, identity: &str) {
         let permissions = ["read", "write", "scan"].map(Value::from);
@@ -419,6 +439,31 @@ impl Ends {
     /// Queues a frame without a body.
     pub fn bare(&mut self, opcode: Opcode, id: u32) {
         self.send_frame(FrameHead::new(opcode, id), &[], &[], &[]);
+    }
+
+    /// Queues a frame with an opcode that no release knows, or any other number.
+    pub fn send_unknown(&mut self, opcode: u8, id: u32) {
+        let start = write_frame(
+            &mut self.output,
+            FrameHead::new(Opcode::Get, id),
+            &[],
+            b"key",
+            &[],
+        );
+        if let Some(place) = self.output.get_mut(start.saturating_add(3)) {
+            *place = opcode;
+        }
+        self.sealer.seal(&mut self.output, start);
+    }
+
+    /// Queues KEY_UPDATE as a client and moves to the next keys.
+    ///
+    /// # Errors
+    /// In a suite without keys.
+    pub fn update_sending_keys(&mut self) -> io::Result<()> {
+        self.sealer
+            .update_keys(&mut self.output, Opcode::KeyUpdate)
+            .map_err(io::Error::other)
     }
 
     /// Queues SERVER_KEY_UPDATE and moves to the next keys.

@@ -68,7 +68,8 @@ fn a_key_id_never_leaves_the_directory() {
 
 #[test]
 fn weak_and_garbled_keys_are_refused() {
-    for text in ["", "00", "zz", &HEX[2..]] {
+    let short = HEX.replacen("07", "", 1);
+    for text in ["", "00", "zz", &short] {
         let (dir, _) = home(&[("dev.key", text)]);
         let path: &Path = dir.path();
         assert!(read("dev", path.join("kv/dev.key")).is_err(), "{text}");

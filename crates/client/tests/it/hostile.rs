@@ -33,7 +33,11 @@ fn is_protocol(errors: &[kv_client::Error; 2]) {
 #[tokio::test]
 async fn an_answer_to_an_id_that_is_not_in_flight_ends_the_connection() {
     for id in [0x7fff_ffff, 0x0001_0077, 0] {
-        is_protocol(&both(async |peer, _| peer.ends().ok(id, 1, b"x").flushed(peer).await).await);
+        let wrong = async |peer: &mut Peer<DuplexStream>, _| {
+            peer.ends().ok(id, 1, b"x");
+            peer.flush().await.unwrap();
+        };
+        is_protocol(&both(wrong).await);
     }
 }
 
@@ -60,7 +64,8 @@ async fn a_second_answer_to_one_request_ends_the_connection() {
 async fn an_answer_of_a_kind_that_the_request_cannot_get_ends_the_connection() {
     for opcode in [Opcode::End, Opcode::Item] {
         let wrong = async |peer: &mut Peer<DuplexStream>, id| {
-            peer.ends().bare(opcode, id).flushed(peer).await;
+            peer.ends().bare(opcode, id);
+            peer.flush().await.unwrap();
         };
         is_protocol(&both(wrong).await);
     }
@@ -79,7 +84,8 @@ async fn an_answer_of_a_kind_that_the_request_cannot_get_ends_the_connection() {
 async fn frames_that_only_a_client_sends_and_handshake_frames_end_the_connection() {
     for opcode in [Opcode::Get, Opcode::Goodbye, Opcode::Ready, Opcode::Welcome] {
         let wrong = async |peer: &mut Peer<DuplexStream>, _| {
-            peer.ends().bare(opcode, 0).flushed(peer).await;
+            peer.ends().bare(opcode, 0);
+            peer.flush().await.unwrap();
         };
         is_protocol(&both(wrong).await);
     }
@@ -246,15 +252,4 @@ async fn an_error_in_the_place_of_ready_is_told() {
         peer
     });
     assert_eq!(client.unwrap_err().code(), Some(ErrorCode::AuthFailed));
-}
-
-/// Sends what was just queued.
-trait Flushed {
-    async fn flushed(self, peer: &mut Peer<DuplexStream>);
-}
-
-impl Flushed for () {
-    async fn flushed(self, peer: &mut Peer<DuplexStream>) {
-        peer.flush().await.unwrap();
-    }
 }

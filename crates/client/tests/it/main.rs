@@ -1,4 +1,12 @@
 //! The real client against a scripted server, through in-memory streams and loopback sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "tests: what fails here is a failed test"
+)]
 
 mod basic;
 mod batch;
@@ -12,3 +20,5 @@ mod stall;
 mod streams;
 mod support;
 mod time;
+#[cfg(feature = "tls")]
+mod tls;
