@@ -1,21 +1,29 @@
-//! `cargo xtask bench`: builds the release binaries and runs the standard set.
+//! `cargo xtask bench`: what is measured, and not only tested.
 //!
 //! What the standard set measures, and how it is reported, is `kv-bench`'s alone.
 
 use anyhow::Result;
 use xshell::cmd;
 
+use crate::counts;
 use crate::workspace::Workspace;
 
-/// Builds, then runs `kv-bench suite` with `arguments`.
+/// Runs what the first argument names; without one, the standard set.
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["--counts", rest @ ..] => counts::run(workspace, rest),
+        arguments => suite(workspace, arguments),
+    }
+}
+
+/// Builds, then runs `kv-bench suite` with `arguments`.
+fn suite(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
     let sh = &workspace.shell;
     cmd!(
         sh,
         "cargo build --release --package kv-server --package kv-bench"
     )
     .run()?;
-    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    let program = workspace.root.join(target).join("release/kv-bench");
+    let program = workspace.target().join("release/kv-bench");
     Ok(cmd!(sh, "{program} suite {arguments...}").run()?)
 }

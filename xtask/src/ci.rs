@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{lint, test, tidy, tools};
+use crate::{counts, lint, test, tidy, tools};
 
 /// Runs the whole of CI.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -15,6 +15,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     workspace.step("documentation", lint::documentation)?;
     workspace.step("tests", |workspace| test::tests(workspace, &[]))?;
     workspace.step("doctests", test::doctests)?;
+    workspace.step("instruction counts", counts::check)?;
     println!("\nall of CI passed");
     Ok(())
 }

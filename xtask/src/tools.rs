@@ -9,7 +9,7 @@ use xshell::cmd;
 use crate::workspace::Workspace;
 
 /// Program, what it is used for.
-const TOOLS: [(&str, &str); 4] = [
+const TOOLS: [(&str, &str); 5] = [
     ("tshark", "the test of the Wireshark dissector"),
     ("strace", "tests that inject failing system calls"),
     (
@@ -20,6 +20,7 @@ const TOOLS: [(&str, &str); 4] = [
         "python3",
         "the client that is written from the specification alone",
     ),
+    ("valgrind", "the counts of instructions"),
 ];
 
 /// Names each missing program; in CI, fails if there is one.
@@ -55,7 +56,8 @@ pub(crate) fn has_cargo_command(workspace: &Workspace, name: &str) -> bool {
         .is_ok()
 }
 
-fn is_on_path(workspace: &Workspace, program: &str) -> bool {
+/// Whether the program can be run.
+pub(crate) fn is_on_path(workspace: &Workspace, program: &str) -> bool {
     let sh = &workspace.shell;
     cmd!(sh, "{program} --version")
         .quiet()

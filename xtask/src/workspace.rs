@@ -26,6 +26,12 @@ impl Workspace {
         Ok(Self { shell, root })
     }
 
+    /// Where cargo builds.
+    pub(crate) fn target(&self) -> PathBuf {
+        let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+        self.root.join(target)
+    }
+
     /// The names of the workspace's packages, in the order cargo gives them.
     pub(crate) fn packages(&self) -> Result<Vec<String>> {
         let sh = &self.shell;
