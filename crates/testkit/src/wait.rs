@@ -29,10 +29,7 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
 /// # Panics
 /// When there is no answer for half a minute.
 #[track_caller]
-pub fn until<T, F>(mut ask: impl FnMut() -> F) -> impl Future<Output = T>
-where
-    F: Future<Output = Option<T>>,
-{
+pub fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     within(async move {
         loop {
             if let Some(answer) = ask().await {

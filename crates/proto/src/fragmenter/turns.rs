@@ -49,6 +49,11 @@ impl<M> TakeTurns<M> {
         self.queue.retain(|(_, message)| keep(message));
     }
 
+    /// Whether one of the messages is what `is` looks for.
+    pub fn any(&self, mut is: impl FnMut(&M) -> bool) -> bool {
+        self.queue.iter().any(|(_, message)| is(message))
+    }
+
     /// How many messages are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,9 +1,11 @@
 //! Replies on their way out: what is copied, what is shared, what is cut into frames that take turns.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use kv_proto::{
-    CutLimits, ErrorBody, ErrorCode, Flags, Fragmenter, FrameHead, Opcode, TakeTurns, compress,
-    ext_tag,
+    CutLimits, ErrorBody, ErrorCode, Flags, Fragmenter, FrameHead, Opcode, PREFIX_LEN, TakeTurns,
+    compress, ext_tag,
 };
 use kv_service::Value;
 
@@ -18,7 +20,7 @@ const FEED_BYTES: usize = 256 * 1024;
 /// A value below this is never worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 256;
 
-/// A message that does not fit one frame.
+/// A message that does not fit one frame, or waits for such a one.
 pub(super) struct Outgoing {
     head: FrameHead,
     ext: Vec<u8>,
@@ -30,6 +32,10 @@ pub(super) struct Outgoing {
 pub(super) struct Egress {
     pub(super) out: Outbox,
     turns: TakeTurns<Outgoing>,
+    /// Messages of requests of which an earlier one is still leaving in pieces: nothing of a request
+    /// may go between those [P-9.4].
+    behind: VecDeque<Outgoing>,
+    behind_bytes: usize,
     cut: CutLimits,
     /// Suite 2: a value has to be in the frame to be encrypted.
     copy: bool,
@@ -42,6 +48,8 @@ impl Egress {
         Self {
             out: Outbox::default(),
             turns: TakeTurns::new(),
+            behind: VecDeque::new(),
+            behind_bytes: 0,
             cut,
             copy,
             version_1,
@@ -54,39 +62,64 @@ impl Egress {
         let mut fed = false;
         while !self.turns.is_empty() && self.out.len() < FEED_BYTES {
             let (out, copy) = (&mut self.out, self.copy);
-            fed |= self
-                .turns
-                .turn(|message, piece| {
-                    let head = FrameHead {
-                        flags: message.head.flags.with(piece.flags()),
-                        ..message.head
-                    };
-                    let value = message.value.slice(piece.value.clone());
-                    let (ext, key) = if piece.first {
-                        (message.ext.as_slice(), message.key.as_ref())
-                    } else {
-                        (&[][..], &[][..])
-                    };
-                    if copy {
-                        out.frame(head, ext, key, &value);
-                    } else {
-                        out.frame_shared(head, ext, key, value);
-                    }
-                })
-                .is_some();
+            let last = self.turns.turn(|message, piece| {
+                let head = FrameHead {
+                    flags: message.head.flags.with(piece.flags()),
+                    ..message.head
+                };
+                let value = message.value.slice(piece.value.clone());
+                let (ext, key) = if piece.first {
+                    (message.ext.as_slice(), message.key.as_ref())
+                } else {
+                    (&[][..], &[][..])
+                };
+                if copy {
+                    out.frame(head, ext, key, &value);
+                } else {
+                    out.frame_shared(head, ext, key, value);
+                }
+                (!piece.more).then_some(head.request_id)
+            });
+            fed |= last.is_some();
+            if let Some(Some(request_id)) = last {
+                self.follow(request_id);
+            }
         }
         fed
     }
 
-    /// Forgets what is left of the messages of a request. Only for a request whose first piece has
-    /// not left.
+    /// The last piece of a message has gone: sends what waited for it, up to the next message in
+    /// pieces.
+    fn follow(&mut self, request_id: u32) {
+        while !self.is_leaving(request_id)
+            && let Some(at) = self
+                .behind
+                .iter()
+                .position(|message| message.head.request_id == request_id)
+            && let Some(next) = self.behind.remove(at)
+        {
+            self.behind_bytes -= next.value.len() + PREFIX_LEN;
+            self.send(next.head, &next.ext, &next.key, Value::Shared(&next.value));
+        }
+    }
+
+    /// Whether a message of this request is leaving in pieces.
+    fn is_leaving(&self, request_id: u32) -> bool {
+        self.turns
+            .any(|message| message.head.request_id == request_id)
+    }
+
+    /// Whether nothing waits to leave.
     pub(super) fn is_idle(&self) -> bool {
         self.turns.is_empty() && self.out.is_empty()
     }
 
     /// Bytes that wait, in the outbox and behind it.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.out.len().saturating_add(self.turns.remaining())
+        self.out
+            .len()
+            .saturating_add(self.turns.remaining())
+            .saturating_add(self.behind_bytes)
     }
 
     /// Version 1 has no extensions and no continuation, and its ERR is text that begins with the
@@ -119,6 +152,15 @@ impl Egress {
     }
 
     fn send(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Value<'_>) {
+        if !self.turns.is_empty() && self.is_leaving(head.request_id) {
+            self.behind_bytes += value.len() + PREFIX_LEN;
+            return self.behind.push_back(Outgoing {
+                head,
+                ext: ext.to_vec(),
+                key: Bytes::copy_from_slice(key),
+                value: value.to_bytes(),
+            });
+        }
         if value.len() <= COPIED_BYTES_MAX {
             return self.out.frame(head, ext, key, value.as_slice());
         }

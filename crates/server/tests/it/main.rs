@@ -1,0 +1,14 @@
+//! The real server, in this process, against clients that keep the rules and clients that do not.
+//!
+//! One binary, a module per concern. Every wait is for an event and under a deadline; ports are the
+//! system's choice.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests: what fails here is a failed test"
+)]
+
+mod streams;
+mod support;
