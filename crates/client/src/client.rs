@@ -220,7 +220,7 @@ impl MultiplexedClient {
     #[must_use]
     pub fn session(&self) -> Option<SessionInfo> {
         let link = self.handle.router.current()?;
-        Some(session_info(&link.session))
+        link.is_open().then(|| session_info(&link.session))
     }
 
     /// How busy the present connection is; all zero while there is none.
