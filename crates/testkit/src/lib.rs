@@ -2,8 +2,8 @@
 //!
 //! Owns the functions that are fuzzed ([`fuzz`]), certificates made at test time ([`certs`]), the
 //! scripted server ([`peer`]) and client ([`raw`]), the man in the middle ([`proxy`]), engines that are
-//! slow or broken ([`engine`]), seeded numbers ([`rng`]), the server
-//! as a process ([`process`]) and waiting under a deadline ([`wait`]).
+//! slow or broken ([`engine`]), seeded numbers ([`rng`]), the server as a
+//! process ([`process`]) and waiting under a deadline ([`wait`]).
 #![forbid(unsafe_code)]
 
 pub mod certs;
