@@ -165,7 +165,7 @@ Examples:
   kv-cli mset --atomic from:balance 10 to:balance 90")]
 pub(crate) struct MsetArgs {
     /// Keys and their values in turn
-    #[arg(required = true, num_args = 2.., value_names = ["KEY", "VALUE"], allow_hyphen_values = true)]
+    #[arg(required = true, num_args = 2.., value_names = ["KEY", "VALUE"], allow_negative_numbers = true)]
     pub(crate) pairs: Vec<OsString>,
     /// All of them or none
     #[arg(long)]

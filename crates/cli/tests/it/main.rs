@@ -1,0 +1,17 @@
+//! `kv-cli` from outside: real processes, their output and their exit codes.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail"
+)]
+
+mod certs;
+mod conditions;
+mod doctor;
+mod entries;
+mod exit_codes;
+mod formats;
+mod prompt;
+mod setup;
+mod support;
