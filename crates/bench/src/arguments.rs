@@ -27,17 +27,29 @@ pub enum Command {
     /// One shape, on a running server or one that is started for it.
     Run(RunArguments),
     /// The standard shapes and memory figures of kv-server.
-    Suite(SuiteArguments),
+    Suite(StandardArguments),
+    /// The standard shapes on kv-server and every other system that is installed, in turns.
+    Compare(StandardArguments),
+    /// The standard shapes on kv-server and on an echo server of raw system calls, in turns.
+    Floor(StandardArguments),
+    /// Throughput by connections with the point of saturation, then latency by load.
+    Sweep(SweepArguments),
+    /// The echo server itself, on this port of 127.0.0.1.
+    #[command(hide = true)]
+    FloorServer {
+        /// The port; 0 for any.
+        port: u16,
+    },
 }
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct TimingArguments {
     /// Seconds that are counted, in each run.
-    #[arg(long, default_value_t = 3.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     duration: f64,
     /// Seconds before, that are not.
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 0.5, value_name = "SECONDS")]
     warm_up: f64,
     /// Runs; what is told is their median, figure by figure.
     #[arg(long, default_value_t = 5)]
@@ -235,10 +247,10 @@ impl RunArguments {
     }
 }
 
-/// `kv-bench suite`.
+/// `kv-bench suite`, `compare` and `floor`.
 #[derive(Debug, Args)]
-pub struct SuiteArguments {
-    /// The server's program; by default the one beside this program, or on the path.
+pub struct StandardArguments {
+    /// The program of kv-server; by default the one beside this program, or on the path.
     #[arg(long, value_name = "FILE")]
     pub server: Option<PathBuf>,
     /// Only shapes and figures whose name contains this; may be repeated.
@@ -250,6 +262,35 @@ pub struct SuiteArguments {
     /// Idle connections whose memory is measured.
     #[arg(long, default_value_t = 1_000)]
     pub idle: usize,
+    /// Write results to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// How long and how often.
+    #[command(flatten)]
+    pub timing: TimingArguments,
+    /// Where each side runs.
+    #[command(flatten)]
+    pub pin: PinArguments,
+}
+
+/// `kv-bench sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArguments {
+    /// What is measured; may be repeated.
+    #[arg(long, value_enum, default_values_t = [Kind::Kv])]
+    pub system: Vec<Kind>,
+    /// The program of kv-server; by default the one beside this program, or on the path.
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Numbers of connections.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 5, 10, 50, 100])]
+    pub connections: Vec<usize>,
+    /// Requests in flight on each connection.
+    #[arg(long, short, default_value_t = 1)]
+    pub in_flight: u16,
+    /// Keys that are stored.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
     /// Write results to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

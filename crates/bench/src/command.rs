@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::arguments::{Arguments, Command, PinArguments};
+use crate::floor::serve_floor;
 use crate::measure;
 use crate::results::{Machine, Results};
 use crate::system::{Certificates, Kind, Launch, find};
 
+use suite::Field;
+
 mod run;
 mod suite;
+mod sweep;
+mod turns;
 
 /// Does what the command line asks for.
 ///
@@ -21,7 +26,11 @@ pub fn execute(arguments: &Arguments) -> Result<()> {
     measure::raise_file_limit()?;
     match &arguments.command {
         Command::Run(arguments) => run::execute(arguments),
-        Command::Suite(arguments) => suite::execute(arguments),
+        Command::Suite(arguments) => suite::execute(Field::Ours, arguments),
+        Command::Compare(arguments) => suite::execute(Field::Everyone, arguments),
+        Command::Floor(arguments) => suite::execute(Field::Floor, arguments),
+        Command::Sweep(arguments) => sweep::execute(arguments),
+        Command::FloorServer { port } => serve_floor(*port),
     }
 }
 
@@ -103,6 +112,7 @@ fn machine(places: Places, systems: Vec<String>) -> Machine {
         .unwrap_or_default();
     Machine {
         processor,
+        notes: Vec::new(),
         processors: std::thread::available_parallelism().map_or(0, usize::from),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

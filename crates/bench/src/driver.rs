@@ -20,7 +20,7 @@ mod stream;
 mod tally;
 
 use connection::Connection;
-use pace::{Pace, Step};
+use pace::{Pace, Room, Step};
 
 pub(crate) use connection::Session;
 pub(crate) use pace::{Load, Plan, Refill};
@@ -129,8 +129,9 @@ impl<P: Protocol> Driver<P> {
                 }
                 Step::Go => {}
             }
+            let mut room = Room::Some;
             if pace.is_open() {
-                self.send_due(&mut pace, data, &mut rng, &mut turn)?;
+                room = self.send_due(&mut pace, data, &mut rng, &mut turn)?;
             } else if pace.sent() == 0 {
                 self.start_closed(&mut pace, data, &mut rng)?;
             }
@@ -138,7 +139,7 @@ impl<P: Protocol> Driver<P> {
             if pace.is_over(idle, self.now()) {
                 break;
             }
-            let timeout = pace.timeout_ns(self.now());
+            let timeout = pace.timeout_ns(self.now(), room);
             self.wait(&mut events, timeout)?;
             if events.is_empty() && self.now().saturating_sub(heard) > nanoseconds(STALL) {
                 ensure!(pace.is_open() && idle, "no reply for {} s", STALL.as_secs());
@@ -183,7 +184,7 @@ impl<P: Protocol> Driver<P> {
         data: &Data,
         rng: &mut Rng,
         turn: &mut usize,
-    ) -> Result<()> {
+    ) -> Result<Room> {
         let now = self.now();
         let mut full = 0;
         while full < self.connections.len() && pace.is_due(now) {
@@ -200,7 +201,8 @@ impl<P: Protocol> Driver<P> {
         for index in 0..self.connections.len() {
             self.flush(index)?;
         }
-        Ok(())
+        let none = full == self.connections.len();
+        Ok(if none { Room::None } else { Room::Some })
     }
 
     fn on_event(

@@ -7,6 +7,7 @@
 mod arguments;
 mod command;
 mod driver;
+mod floor;
 mod latency;
 mod measure;
 mod protocol;
@@ -19,3 +20,4 @@ mod workload;
 
 pub use arguments::Arguments;
 pub use command::execute;
+pub use floor::serve_floor;

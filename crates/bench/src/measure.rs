@@ -34,8 +34,7 @@ impl Process {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.0))
             .with_context(|| format!("process {}", self.0))?;
         let ticks = cpu_ticks(&text).context("/proc/PID/stat has no CPU times")?;
-        let per_second = rustix::param::clock_ticks_per_second().max(1);
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        Ok(in_time(ticks))
     }
 
     /// Its resident memory in bytes.
@@ -66,6 +65,35 @@ fn rss_kib(status: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// CPU time of everything on this machine so far.
+///
+/// # Errors
+/// When the system does not tell.
+pub(crate) fn machine_cpu() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    let ticks = busy_ticks(&text).context("/proc/stat has no CPU times")?;
+    Ok(in_time(ticks))
+}
+
+/// The first line of `/proc/stat` without idle and iowait (fields 4 and 5) and without guests, whose
+/// time is in user time already.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Vec<u64> = fields
+        .split_ascii_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let [user, nice, system, _, _, irq, soft_irq, ..] = *fields.as_slice() else {
+        return None;
+    };
+    Some(user + nice + system + irq + soft_irq)
+}
+
+fn in_time(ticks: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_secs_f64(ticks as f64 / per_second as f64)
 }
 
 /// The processors this thread may use, in order.
@@ -115,6 +143,14 @@ mod tests {
         assert_eq!(cpu_ticks(stat), Some(11 + 12));
         assert_eq!(cpu_ticks("42 (x) S 1 2"), None);
         assert_eq!(cpu_ticks(""), None);
+    }
+
+    #[test]
+    fn idle_time_is_not_busy_time() {
+        let stat = "cpu  1 2 4 100 200 8 16 32 64 0\ncpu0 1 2 3\n";
+        assert_eq!(busy_ticks(stat), Some(1 + 2 + 4 + 8 + 16));
+        assert_eq!(busy_ticks("cpu  1 2 3\n"), None);
+        assert!(machine_cpu().unwrap() >= Process::own().cpu().unwrap());
     }
 
     #[test]

@@ -7,10 +7,12 @@ use anyhow::Result;
 
 use crate::workload::{Data, Request};
 
+mod echo;
 mod memcached;
 mod native;
 mod resp;
 
+pub(crate) use echo::Echo;
 pub(crate) use memcached::Memcached;
 pub(crate) use native::{Native, NativeKey, batch_answers};
 pub(crate) use resp::Resp;
@@ -32,6 +34,8 @@ pub(crate) enum Answer<'a> {
     Missing,
     /// A write was done.
     Done,
+    /// The protocol has compared the reply with the request itself: whether it is right.
+    Compared(bool),
     /// The server refused the request.
     Refused,
 }

@@ -78,6 +78,9 @@ pub(crate) struct Run {
     pub server_busy: Option<f64>,
     /// Share of one processor the generator used: near 1, it may be what limits.
     pub generator_busy: Option<f64>,
+    /// Share of one processor that everything else used: well above 0, the run is worth little.
+    #[serde(default)]
+    pub(crate) others_busy: Option<f64>,
     /// Resident memory of the server at the end.
     pub rss_bytes: Option<u64>,
 }
@@ -139,6 +142,9 @@ pub(crate) struct Machine {
     pub version: String,
     /// Each measured system with its version and arguments.
     pub systems: Vec<String>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// Which processor each side ran on, or that nothing was pinned.
     pub pinning: String,
 }
@@ -210,6 +216,7 @@ pub(crate) fn medians(runs: &[Run]) -> Run {
         server_cpu_us: median_of(runs, |run| run.server_cpu_us),
         server_busy: median_of(runs, |run| run.server_busy),
         generator_busy: median_of(runs, |run| run.generator_busy),
+        others_busy: median_of(runs, |run| run.others_busy),
         rss_bytes: median_of(runs, |run| run.rss_bytes.map(|bytes| bytes as f64)).map(rounded),
     }
 }

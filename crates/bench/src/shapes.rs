@@ -18,6 +18,8 @@ pub(crate) enum Audience {
     Ours,
     /// Every system.
     Everyone,
+    /// What can be asked of an echo server: reads, of one kind.
+    Floor,
 }
 
 /// How a shape is named: `get 50x64`, with what differs from the usual behind it.
@@ -88,7 +90,7 @@ pub(crate) fn standard(audience: Audience, keys: u64) -> Vec<Group> {
         tls: true,
         ..base.clone()
     };
-    vec![
+    let mut groups = vec![
         Group {
             shapes: small,
             base,
@@ -105,7 +107,14 @@ pub(crate) fn standard(audience: Audience, keys: u64) -> Vec<Group> {
             shapes: both(&tls, &[(50, 1), (1, 64), (50, 64)], " TLS"),
             base: tls,
         },
-    ]
+    ];
+    if audience == Audience::Floor {
+        groups.retain(|group| !group.base.tls);
+        for group in &mut groups {
+            group.shapes.retain(|(_, shape)| shape.gets >= 1.0);
+        }
+    }
+    groups
 }
 
 #[cfg(test)]
@@ -115,7 +124,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_members_fit_their_group() {
-        for audience in [Audience::Ours, Audience::Everyone] {
+        for audience in [Audience::Ours, Audience::Everyone, Audience::Floor] {
             let mut names = BTreeSet::new();
             for group in standard(audience, 1_000_000) {
                 for (name, shape) in group.shapes {

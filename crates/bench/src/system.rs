@@ -43,11 +43,16 @@ pub enum Kind {
     Valkey,
     /// memcached.
     Memcached,
+    /// The echo server on raw system calls.
+    Floor,
 }
 
 impl Kind {
-    /// All of them, ours first.
-    pub const ALL: [Self; 4] = [Self::Kv, Self::Redis, Self::Valkey, Self::Memcached];
+    /// Whether it keeps what is written.
+    #[must_use]
+    pub(crate) const fn stores(self) -> bool {
+        !matches!(self, Self::Floor)
+    }
 
     /// The name in results.
     #[must_use]
@@ -57,6 +62,7 @@ impl Kind {
             Self::Redis => "redis",
             Self::Valkey => "valkey",
             Self::Memcached => "memcached",
+            Self::Floor => "floor",
         }
     }
 }

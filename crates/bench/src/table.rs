@@ -55,7 +55,7 @@ fn percent(share: Option<f64>) -> String {
     optional(share.map(|share| share * 100.0), 0)
 }
 
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "shape",
     "system",
     "ops/s",
@@ -67,6 +67,7 @@ const HEAD: [&str; 12] = [
     "cpu us/op",
     "server %",
     "gen %",
+    "others %",
     "errors",
 ];
 
@@ -84,6 +85,7 @@ fn row(name: &str, system: &str, run: &Run) -> Vec<String> {
         optional(run.server_cpu_us, 3),
         percent(run.server_busy),
         percent(run.generator_busy),
+        percent(run.others_busy),
         (run.errors.total() + run.unanswered).to_string(),
     ]
 }
@@ -103,12 +105,13 @@ pub(crate) fn records(records: &[Record]) -> String {
 pub(crate) fn run_line(run: &Run) -> String {
     let latency = &run.latency;
     format!(
-        "{} ops/s, p50 {} us, p99 {} us, cpu {} us/op, generator {} %, errors {}",
+        "{} ops/s, p50 {} us, p99 {} us, cpu {} us/op, generator {} %, others {} %, errors {}",
         rate(run.rate),
         optional(latency.p50, 1),
         optional(latency.p99, 1),
         optional(run.server_cpu_us, 3),
         percent(run.generator_busy),
+        percent(run.others_busy),
         run.errors.total() + run.unanswered
     )
 }

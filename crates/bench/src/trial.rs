@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use kv_proto::Suite;
 
 use crate::driver::{Driver, Endpoint, Load, Mark, Plan, Refill, Session, Tally};
-use crate::measure::Process;
-use crate::protocol::{Memcached, Native, Protocol, Resp};
+use crate::measure::{self, Process};
+use crate::protocol::{Echo, Memcached, Native, Protocol, Resp};
 use crate::results::{Record, Run, Shape, medians};
 use crate::system::{Kind, Target};
 use crate::workload::Data;
@@ -44,6 +44,10 @@ fn dispatch<T: Task>(target: &Target, suite: u8, tls: bool, task: T) -> Result<T
         Kind::Redis | Kind::Valkey => {
             let endpoint = target.endpoint(tls, Resp::ALPN)?;
             task.with(&endpoint, Resp::default)
+        }
+        Kind::Floor => {
+            let endpoint = target.endpoint(tls, Echo::ALPN)?;
+            task.with(&endpoint, Echo::default)
         }
         Kind::Memcached => {
             let endpoint = target.endpoint(tls, Memcached::ALPN)?;
@@ -125,33 +129,53 @@ impl Task for Measure {
 
     fn with<P: Protocol>(self, endpoint: &Endpoint, make: impl FnMut() -> P) -> Result<Run> {
         let mut driver = Driver::connect(endpoint, self.connections, make)?;
-        let own = Process::own();
         let mut readings = Vec::with_capacity(2);
         let tally = driver.run(&self.plan, &self.data, &mut |_: Mark| {
-            let server = self.server.map(Process::cpu).transpose()?;
-            readings.push((server, own.cpu()?));
+            readings.push(Reading::take(self.server)?);
             Ok(())
         })?;
         let rss_bytes = self.server.map(Process::rss_bytes).transpose()?;
         driver.close()?;
         let used = match readings.as_slice() {
-            [(server_a, own_a), (server_b, own_b)] => Some((
-                server_a.zip(*server_b).map(|(a, b)| b.saturating_sub(a)),
-                own_b.saturating_sub(*own_a),
-            )),
-            _ => None,
+            [before, after] => after.since(before),
+            _ => Reading::default(),
         };
-        Ok(summary(&tally, used, rss_bytes))
+        Ok(summary(&tally, &used, rss_bytes))
     }
 }
 
-fn summary(
-    tally: &Tally,
-    used: Option<(Option<Duration>, Duration)>,
-    rss_bytes: Option<u64>,
-) -> Run {
+/// CPU times so far, or their growth.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    server: Option<Duration>,
+    own: Duration,
+    machine: Duration,
+}
+
+impl Reading {
+    fn take(server: Option<Process>) -> Result<Self> {
+        Ok(Self {
+            server: server.map(Process::cpu).transpose()?,
+            own: Process::own().cpu()?,
+            machine: measure::machine_cpu()?,
+        })
+    }
+
+    fn since(&self, earlier: &Self) -> Self {
+        Self {
+            server: self
+                .server
+                .zip(earlier.server)
+                .map(|(now, then)| now.saturating_sub(then)),
+            own: self.own.saturating_sub(earlier.own),
+            machine: self.machine.saturating_sub(earlier.machine),
+        }
+    }
+}
+
+fn summary(tally: &Tally, used: &Reading, rss_bytes: Option<u64>) -> Run {
     let seconds = tally.elapsed.as_secs_f64();
-    let server = used.and_then(|(server, _)| server);
+    let share = |cpu: Duration| cpu.as_secs_f64() / seconds;
     Run {
         operations: tally.operations,
         seconds,
@@ -160,29 +184,17 @@ fn summary(
         distribution: tally.latencies.distribution(),
         errors: tally.errors,
         unanswered: tally.unanswered,
-        server_cpu_us: server
+        server_cpu_us: used
+            .server
             .filter(|_| tally.operations > 0)
             .map(|cpu| cpu.as_secs_f64() * 1e6 / tally.operations as f64),
-        server_busy: server.map(|cpu| cpu.as_secs_f64() / seconds),
-        generator_busy: used.map(|(_, own)| own.as_secs_f64() / seconds),
+        server_busy: used.server.map(share),
+        generator_busy: Some(share(used.own)),
+        others_busy: used
+            .server
+            .map(|server| share(used.machine.saturating_sub(server + used.own))),
         rss_bytes,
     }
-}
-
-/// All runs of a shape on one server.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn record(
-    target: &Target,
-    name: &str,
-    shape: &Shape,
-    timing: &Timing,
-) -> Result<Record> {
-    let runs = (0..timing.runs.max(1))
-        .map(|nth| run(target, shape, timing, seed(nth)))
-        .collect::<Result<Vec<_>>>()?;
-    Ok(recorded(target.kind.name(), name, shape, runs))
 }
 
 /// The seed of the nth run: the same keys for every system, others in every run.

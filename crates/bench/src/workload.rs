@@ -90,6 +90,12 @@ impl Data {
         self.value_bytes
     }
 
+    /// Length of a key.
+    #[must_use]
+    pub(crate) const fn key_bytes(&self) -> usize {
+        self.key_bytes
+    }
+
     /// The next key a request is about.
     pub(crate) fn choose(&self, rng: &mut Rng) -> u64 {
         self.keys.sample(rng)

@@ -58,6 +58,13 @@ pub(super) enum Step {
     Go,
 }
 
+/// Whether any connection can take a request of an open loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Some,
+    None,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     WarmUp,
@@ -170,16 +177,16 @@ impl Pace {
             && ((idle && self.due_ns(self.sent) >= self.end) || now >= self.give_up)
     }
 
-    /// How long the loop may sleep.
-    pub(super) fn timeout_ns(&self, now: u64) -> u64 {
+    /// How long the loop may sleep. A request that is due but found no `room` waits for a reply, not
+    /// for the clock.
+    pub(super) fn timeout_ns(&self, now: u64, room: Room) -> u64 {
         let next = match self.phase {
             Phase::WarmUp => self.begin,
             Phase::Counting => self.end,
             Phase::Draining => self.give_up,
         };
         let due = self.due_ns(self.sent);
-        // A request that is due but found no room waits for a reply, not for the clock.
-        let due = if due <= now || due >= self.end {
+        let due = if room == Room::None || due >= self.end {
             u64::MAX
         } else {
             due
@@ -292,6 +299,24 @@ mod tests {
         assert_eq!(pace.latency(due[0], now), None, "due in the warm-up");
         assert_eq!(pace.latency(due[1], now), Some(800_000_000));
         assert_eq!(pace.latency(due[4], now), Some(500_000_000));
+    }
+
+    #[test]
+    fn the_loop_sleeps_until_the_next_request_is_due_and_not_past_it() {
+        let mut pace = Pace::new(&plan(Load::Open(1_000.0)), &data(), 0);
+        let mut rng = Rng::new(1);
+        pace.next_due(&data(), &mut rng);
+        assert_eq!(pace.timeout_ns(400_000, Room::Some), 600_000);
+        assert_eq!(
+            pace.timeout_ns(1_000_001, Room::Some),
+            0,
+            "it became due meanwhile"
+        );
+        assert_eq!(
+            pace.timeout_ns(1_000_001, Room::None),
+            98_999_999,
+            "a reply comes first"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -61,6 +61,11 @@ impl Stream {
     pub(super) fn connect(endpoint: &Endpoint) -> Result<Self> {
         let socket = TcpStream::connect_timeout(&endpoint.address, CONNECT_TIMEOUT)
             .with_context(|| format!("cannot connect to {}", endpoint.address))?;
+        // A port that nobody listens on can become a socket's own by chance.
+        ensure!(
+            socket.local_addr()? != endpoint.address,
+            "the socket met itself"
+        );
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         Ok(match &endpoint.tls {

@@ -118,6 +118,10 @@ impl Tally {
             }
             (Verb::Set, Answer::Done) => true,
             (Verb::Set, Answer::Value { value: [], .. }) => true,
+            (_, Answer::Compared(right)) => {
+                self.errors.wrong_value += u64::from(!right);
+                *right
+            }
             (_, Answer::Refused) => {
                 self.errors.refused += 1;
                 false

@@ -44,6 +44,7 @@ pub(crate) fn find(kind: Kind) -> Option<PathBuf> {
         Kind::Redis => "redis-server",
         Kind::Valkey => "valkey-server",
         Kind::Memcached => "memcached",
+        Kind::Floor => "kv-bench",
     };
     let beside = std::env::current_exe()
         .ok()
@@ -86,6 +87,11 @@ impl Launch {
             Kind::Kv => Some(self.kv(&mut command, directory, address)?),
             Kind::Redis | Kind::Valkey => {
                 self.redis(&mut command, directory, address);
+                None
+            }
+            Kind::Floor => {
+                anyhow::ensure!(!self.tls, "the floor has no TLS");
+                command.args(["floor-server", &address.port().to_string()]);
                 None
             }
             Kind::Memcached => {
