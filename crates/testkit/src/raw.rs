@@ -29,6 +29,9 @@ pub struct RawClient<S> {
     last_id: u32,
 }
 
+/// Ids given out by [`RawClient::id`] begin behind this, so that a test can name small ones itself.
+const FIRST_ID: u32 = 1_000_000;
+
 /// Settings for a session with this key, or without one.
 #[must_use]
 pub fn settings(key: Option<(&str, Secret)>, suites: &[Suite]) -> ClientSettings {
@@ -150,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
             io,
             ends,
             stashed: VecDeque::new(),
-            last_id: 0,
+            last_id: FIRST_ID,
         }
     }
 

@@ -132,7 +132,7 @@ impl Core {
     /// Whether a further request may wait on this connection.
     pub(super) fn admit_waiting(&self, request_id: u32) -> Result<(), Reject> {
         if self.is_in_flight(request_id) {
-            return Err(Reject::argument("this request id is in flight already"));
+            return Err(Reject::id_in_flight());
         }
         let max = self.shared.config.limits.max_in_flight_per_connection.get();
         if self.inflight.len() + self.streams.len() >= max {

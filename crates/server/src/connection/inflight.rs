@@ -157,7 +157,7 @@ impl InFlight {
     /// Takes a request that ended, and names those that can start now.
     pub(super) fn finish(&mut self, token: Token) -> Option<(Waiting, Vec<(Token, Batch)>)> {
         let waiting = self.waiting.remove(&token)?;
-        self.by_request.remove(&waiting.meta.request_id);
+        self.forget_request(waiting.meta.request_id, token);
         if let Some(deadline) = waiting.deadline {
             self.deadlines.remove(&(deadline, token));
         }
@@ -183,6 +183,13 @@ impl InFlight {
             }
         }
         Some((waiting, started))
+    }
+
+    /// Frees the id of a request, unless another one has it by now.
+    fn forget_request(&mut self, request_id: u32, token: Token) {
+        if self.by_request.get(&request_id) == Some(&token) {
+            self.by_request.remove(&request_id);
+        }
     }
 
     /// CANCEL. `Some(true)`: it had not started and is gone; `Some(false)`: it runs, and its place is
@@ -215,7 +222,10 @@ impl InFlight {
                 waiting.deadline = None;
                 if !waiting.answered && !waiting.cancelled {
                     waiting.answered = true;
-                    over.push((token, waiting.meta, waiting.parked.is_some()));
+                    let (meta, parked) = (waiting.meta, waiting.parked.is_some());
+                    // The answer is final: the client may use the id again, while the work goes on.
+                    self.forget_request(meta.request_id, token);
+                    over.push((token, meta, parked));
                 }
             }
         }

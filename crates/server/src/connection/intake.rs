@@ -227,7 +227,7 @@ impl Core {
         }
         if !self.inflight.is_empty() || !self.streams.is_empty() {
             if self.is_in_flight(request_id) || run.contains(request_id) {
-                return Err(Reject::argument("this request id is in flight already"));
+                return Err(Reject::id_in_flight());
             }
         }
         self.admit_by_load(opcode)

@@ -63,6 +63,11 @@ impl Reject {
         }
     }
 
+    /// A request id that has no final answer yet.
+    pub(crate) fn id_in_flight() -> Self {
+        Self::argument("this request id is in flight already")
+    }
+
     pub(crate) fn deadline() -> Self {
         Self::new(
             ErrorCode::DeadlineExceeded,

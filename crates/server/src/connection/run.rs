@@ -60,6 +60,12 @@ impl<'b> Run<'b> {
             } else {
                 at + 1
             };
+            if !core.inflight.is_empty() && core.is_in_flight(meta.request_id) {
+                // An earlier request of this run has the id, and waits.
+                core.reject_cheap(meta, &Reject::id_in_flight());
+                at += 1;
+                continue;
+            }
             if !core.inflight.is_empty() && core.inflight.blocks(op.key()) {
                 core.wait(
                     meta,

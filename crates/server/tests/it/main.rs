@@ -10,5 +10,6 @@
     reason = "tests: what fails here is a failed test"
 )]
 
+mod slow;
 mod streams;
 mod support;
