@@ -10,6 +10,14 @@
     reason = "tests: what fails here is a failed test"
 )]
 
+mod client;
+mod commands;
+mod many;
+mod mitm;
+mod panics;
 mod slow;
 mod streams;
 mod support;
+mod tamper;
+mod values;
+mod version_1;
