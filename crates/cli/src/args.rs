@@ -6,6 +6,8 @@
 
 mod admin;
 mod data;
+#[cfg(test)]
+mod documented;
 mod global;
 mod help;
 mod setup;

@@ -96,9 +96,35 @@ impl Code {
     /// The operating system refused something.
     pub(crate) const IO: Self = Self::new("IO", Exit::Usage);
 
+    /// The connection was closed from here.
+    pub(crate) const CLOSED: Self = Self::new("CLOSED", Exit::Connect);
+    /// Nobody listens, or no way there.
+    pub(crate) const CONNECT: Self = Self::new("CONNECT", Exit::Connect);
+    /// There is no address for the name.
+    pub(crate) const DNS: Self = Self::new("DNS", Exit::Connect);
+    /// The connection ended before an answer; nothing was changed.
+    pub(crate) const LOST: Self = Self::new("CONNECTION_LOST", Exit::Connect);
+    /// Something else than kv answers there.
+    pub(crate) const PROTOCOL: Self = Self::new("PROTOCOL", Exit::Connect);
+    /// The server refused the connection.
+    pub(crate) const REFUSED: Self = Self::new("REFUSED", Exit::Connect);
+    /// No answer in time.
+    pub(crate) const TIMEOUT: Self = Self::new("TIMEOUT", Exit::Timeout);
+    /// TLS failed.
+    pub(crate) const TLS: Self = Self::new("TLS", Exit::Connect);
+    /// The connection ended after sending.
+    pub(crate) const UNKNOWN: Self = Self::new("OUTCOME_UNKNOWN", Exit::Connect);
+    /// An answer that this release does not understand.
+    pub(crate) const UNUSABLE: Self = Self::new("UNUSABLE_REPLY", Exit::Server);
+
     /// A code with its exit code.
     pub(crate) const fn new(name: &'static str, exit: Exit) -> Self {
         Self { name, exit }
+    }
+
+    /// The exit code that belongs to it.
+    pub(crate) const fn exit(self) -> Exit {
+        self.exit
     }
 
     /// Upper-case name, without the `E_` that people see.
@@ -106,6 +132,31 @@ impl Code {
         self.name
     }
 }
+
+/// All codes but the server's and that of a closed pipe, which is no failure, as `docs/cli.md` lists
+/// them.
+#[cfg(test)]
+pub(crate) const CODES: [Code; 19] = [
+    Code::USAGE,
+    Code::FILE,
+    Code::CONTEXT,
+    Code::CERTIFICATE,
+    Code::IO,
+    Code::KEY_FILE,
+    Code::NOT_FOUND,
+    Code::CONDITION_FALSE,
+    Code::WRONG_TYPE,
+    Code::CLOSED,
+    Code::CONNECT,
+    Code::LOST,
+    Code::DNS,
+    Code::UNKNOWN,
+    Code::PROTOCOL,
+    Code::REFUSED,
+    Code::TLS,
+    Code::TIMEOUT,
+    Code::UNUSABLE,
+];
 
 /// A failure of the program.
 #[derive(Debug)]
@@ -161,7 +212,7 @@ impl CliError {
 
     /// The exit code of the process.
     pub(crate) const fn exit(&self) -> Exit {
-        self.0.code.exit
+        self.0.code.exit()
     }
 
     /// The sentence.

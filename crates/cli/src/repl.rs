@@ -3,7 +3,7 @@
 //! On a terminal it edits lines, remembers them and helps with them. From a pipe it reads lines and
 //! goes on behind one that failed; the exit code is that of the first failure.
 
-mod helper;
+mod assist;
 mod history;
 mod line;
 mod meta;
@@ -13,13 +13,10 @@ use std::io::BufRead;
 use std::time::Instant;
 
 use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{CompletionType, Config, Editor};
 use tokio::runtime::Runtime;
 
 use crate::app::App;
 use crate::error::{CliError, Code, Exit};
-use helper::PromptHelper;
 use line::{Done, Line};
 
 /// What the prompt keeps between lines.
@@ -63,7 +60,10 @@ fn from_pipe(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
 
 fn interactive(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
     let mut state = State::default();
-    let mut editor = editor(app)?;
+    let colour = app.output.terminal.stdout_colour;
+    let mut editor = assist::editor(colour).map_err(|error| {
+        CliError::new(Code::IO, "the prompt cannot start").cause(error.to_string())
+    })?;
     let history = history::File::open(&mut editor);
     greet(app, runtime);
     loop {
@@ -107,20 +107,6 @@ fn one(app: &mut App, runtime: &Runtime, state: &mut State, text: &str) -> Resul
         app.output.message(&format!("time: {ms:.3} ms"));
     }
     Ok(done)
-}
-
-fn editor(app: &App) -> Result<Editor<PromptHelper, FileHistory>, CliError> {
-    let broken = |error: ReadlineError| {
-        CliError::new(Code::IO, "the prompt cannot start").cause(error.to_string())
-    };
-    let config = Config::builder()
-        .auto_add_history(false)
-        .history_ignore_space(true)
-        .completion_type(CompletionType::List)
-        .build();
-    let mut editor = Editor::with_config(config).map_err(broken)?;
-    editor.set_helper(Some(PromptHelper::new(app.output.terminal.stdout_colour)));
-    Ok(editor)
 }
 
 fn greet(app: &mut App, runtime: &Runtime) {

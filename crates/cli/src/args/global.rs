@@ -25,8 +25,14 @@ pub(crate) struct Global {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The server: kv://[keyid@]host[:port], kvs:// for TLS [env: KV_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    /// Where the server is.
+    // As a doc comment, the brackets would be links.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "The server: kv://[keyid@]host[:port], kvs:// for TLS [env: KV_URL]"
+    )]
     pub(crate) url: Option<String>,
     /// Use the settings stored under this name
     #[arg(long, global = true, value_name = "NAME")]

@@ -18,9 +18,6 @@ use crate::error::{CliError, Code, Exit};
 use crate::output::{Format, Output, Report, Reports};
 use crate::settings::{Scheme, Settings};
 
-const DNS: Code = Code::new("DNS", Exit::Connect);
-const TCP: Code = Code::new("CONNECT", Exit::Connect);
-
 /// What a step found.
 enum Finding {
     /// All is well: what was seen.
@@ -143,7 +140,7 @@ async fn examine(record: &mut Record<'_>, settings: &Settings) -> Result<(), Cli
 async fn resolve(settings: &Settings) -> Result<(Vec<SocketAddr>, Finding), CliError> {
     let url = &settings.url;
     let fail = |cause: String| {
-        CliError::new(DNS, format!("there is no address for `{}`", url.host))
+        CliError::new(Code::DNS, format!("there is no address for `{}`", url.host))
             .cause(cause)
             .hint("check the name, or give the address itself: --url kv://192.0.2.1:7777")
     };
@@ -202,7 +199,7 @@ async fn reach(
             "a firewall or a wrong address drops the connection: is port {port} open on the way?"
         )
     };
-    Err(CliError::new(TCP, "no connection")
+    Err(CliError::new(Code::CONNECT, "no connection")
         .cause(tried.join("\n"))
         .hint(fix))
 }

@@ -20,25 +20,27 @@ const fn exit_of(code: ErrorCode) -> Exit {
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         match error.kind() {
-            ErrorKind::Closed => Self::new(CLOSED, "the connection is closed"),
+            ErrorKind::Closed => Self::new(Code::CLOSED, "the connection is closed"),
             ErrorKind::Connect(source) => no_connection(source),
-            ErrorKind::ConnectionLost => Self::new(LOST, error.to_string())
+            ErrorKind::ConnectionLost => Self::new(Code::LOST, error.to_string())
                 .hint("nothing was changed: it is safe to try again"),
-            ErrorKind::OutcomeUnknown => Self::new(UNKNOWN, error.to_string())
+            ErrorKind::OutcomeUnknown => Self::new(Code::UNKNOWN, error.to_string())
                 .hint("it may have been done or not: read before writing again"),
             ErrorKind::InvalidArgument(what) => Self::usage(*what),
             ErrorKind::NotAuthentic { key_id } => not_authentic(key_id),
             ErrorKind::Protocol(reason) => Self::new(
-                PROTOCOL,
+                Code::PROTOCOL,
                 "there is no kv server at the other end, or a broken one",
             )
             .cause(reason.to_string())
             .hint(
                 "if it wants TLS: kvs:// instead of kv://; `kv-cli doctor` finds out what is there",
             ),
-            ErrorKind::Refused(text) => Self::new(REFUSED, "the server refused the connection")
-                .cause(text.to_string())
-                .hint("the server's log says why"),
+            ErrorKind::Refused(text) => {
+                Self::new(Code::REFUSED, "the server refused the connection")
+                    .cause(text.to_string())
+                    .hint("the server's log says why")
+            }
             ErrorKind::Server {
                 code,
                 number,
@@ -46,46 +48,40 @@ impl From<Error> for CliError {
                 version,
                 ..
             } => of_server(*code, *number, message, *version, &error),
-            ErrorKind::Timeout => Self::new(TIMEOUT, error.to_string())
+            ErrorKind::Timeout => Self::new(Code::TIMEOUT, error.to_string())
                 .hint("--timeout 30s waits longer; a write may have been done or not"),
             ErrorKind::UnusableReply(what) => {
-                Self::new(UNUSABLE, "the server's answer cannot be used").cause(*what)
+                Self::new(Code::UNUSABLE, "the server's answer cannot be used").cause(*what)
             }
             ErrorKind::Tls(text) => tls(text),
-            _ => Self::new(UNUSABLE, error.to_string()),
+            _ => Self::new(Code::UNUSABLE, error.to_string()),
         }
     }
 }
 
-const CLOSED: Code = Code::new("CLOSED", Exit::Connect);
-const CONNECT: Code = Code::new("CONNECT", Exit::Connect);
-const DNS: Code = Code::new("DNS", Exit::Connect);
-const LOST: Code = Code::new("CONNECTION_LOST", Exit::Connect);
-const PROTOCOL: Code = Code::new("PROTOCOL", Exit::Connect);
-const REFUSED: Code = Code::new("REFUSED", Exit::Connect);
-const TIMEOUT: Code = Code::new("TIMEOUT", Exit::Timeout);
-const TLS: Code = Code::new("TLS", Exit::Connect);
-const UNKNOWN: Code = Code::new("OUTCOME_UNKNOWN", Exit::Connect);
-const UNUSABLE: Code = Code::new("UNUSABLE_REPLY", Exit::Server);
-
 fn no_connection(source: &io::Error) -> CliError {
     let error = |code, sentence: &str| CliError::new(code, sentence).cause(source.to_string());
     match source.kind() {
-        io::ErrorKind::TimedOut => CliError::new(TIMEOUT, "no connection to the server in time")
-            .hint("`kv-cli doctor` says how far it gets; --timeout 30s waits longer"),
-        io::ErrorKind::ConnectionRefused => error(CONNECT, "nobody listens at this address")
+        io::ErrorKind::TimedOut => {
+            CliError::new(Code::TIMEOUT, "no connection to the server in time")
+                .hint("`kv-cli doctor` says how far it gets; --timeout 30s waits longer")
+        }
+        io::ErrorKind::ConnectionRefused => error(Code::CONNECT, "nobody listens at this address")
             .hint("start a server with `kv-server`, or name another one: --url kv://host:7777"),
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => error(CONNECT, "the server closed the connection at once")
-            .hint("it may want TLS (kvs://), or a key; `kv-cli doctor` finds out"),
+        | io::ErrorKind::BrokenPipe => {
+            error(Code::CONNECT, "the server closed the connection at once")
+                .hint("it may want TLS (kvs://), or a key; `kv-cli doctor` finds out")
+        }
         // The server judges a client's certificate when this side takes the handshake for done.
         _ if source.to_string().contains("fatal alert") => tls(&source.to_string()),
         _ if source.to_string().contains("lookup") => {
-            error(DNS, "there is no address for this name").hint("check the name in --url")
+            error(Code::DNS, "there is no address for this name").hint("check the name in --url")
         }
-        _ => error(CONNECT, "no connection to the server").hint("`kv-cli doctor` finds out why"),
+        _ => error(Code::CONNECT, "no connection to the server")
+            .hint("`kv-cli doctor` finds out why"),
     }
 }
 
@@ -111,9 +107,12 @@ fn of_server(
     error: &Error,
 ) -> CliError {
     let Some(code) = code else {
-        return CliError::new(UNUSABLE, format!("the server answered with error {number}"))
-            .cause(message)
-            .hint("it is newer than this program");
+        return CliError::new(
+            Code::UNUSABLE,
+            format!("the server answered with error {number}"),
+        )
+        .cause(message)
+        .hint("it is newer than this program");
     };
     let failure = CliError::new(Code::new(code.name(), exit_of(code)), sentence(code));
     // Of a conflict, the version that is there says more than any sentence.
@@ -158,16 +157,16 @@ const fn sentence(code: ErrorCode) -> &'static str {
     }
 }
 
-/// A failure of TLS, with what to do about the usual ones.
+/// A failure of Code::TLS, with what to do about the usual ones.
 pub(super) fn tls(text: &str) -> CliError {
-    let error = CliError::new(TLS, "TLS failed").cause(text);
+    let error = CliError::new(Code::TLS, "TLS failed").cause(text);
     match tls_hint(text) {
         Some(hint) => error.hint(hint),
         None => error.hint("`kv-cli doctor` shows the certificates and what is wrong with them"),
     }
 }
 
-/// What to do about a failure of TLS, judged by its text: rustls's errors keep their variant's name in
+/// What to do about a failure of Code::TLS, judged by its text: rustls's errors keep their variant's name in
 /// it, and alerts of the server their description.
 pub(crate) fn tls_hint(text: &str) -> Option<&'static str> {
     const HINTS: [(&[&str], &str); 9] = [

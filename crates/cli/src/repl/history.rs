@@ -3,10 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use rustyline::Editor;
-use rustyline::history::FileHistory;
-
-use super::helper::PromptHelper;
+use super::assist::LineEditor;
 use super::words;
 use crate::files::{self, Access};
 
@@ -32,7 +29,7 @@ pub(super) struct File(Option<PathBuf>);
 
 impl File {
     /// Reads what is there into the editor. A history that cannot be kept is no reason to stop.
-    pub(super) fn open(editor: &mut Editor<PromptHelper, FileHistory>) -> Self {
+    pub(super) fn open(editor: &mut LineEditor) -> Self {
         let path = files::state_dir().ok().and_then(|dir| {
             files::create_private_dir(&dir).ok()?;
             Some(dir.join("history"))
@@ -48,7 +45,7 @@ impl File {
     }
 
     /// Keeps a line, without its secrets. Lines that begin with a space are not kept.
-    pub(super) fn remember(&self, editor: &mut Editor<PromptHelper, FileHistory>, line: &str) {
+    pub(super) fn remember(&self, editor: &mut LineEditor, line: &str) {
         if line.trim().is_empty() || line.starts_with(' ') {
             return;
         }

@@ -15,11 +15,10 @@ use rustls::{
 
 use super::super::certs::{CertificateFacts, of_der, read_file};
 use super::Finding;
-use crate::error::{CliError, Code, Exit, tls_hint};
+use crate::error::{CliError, Code, tls_hint};
 use crate::output::{plural, utc_text};
 use crate::settings::Settings;
 
-const TLS: Code = Code::new("TLS", Exit::Connect);
 const ALPN: &[u8] = b"kv/2";
 
 /// A certificate that ends so soon is worth a word.
@@ -53,7 +52,7 @@ pub(super) async fn examine(
     match done {
         Ok(protocol) if protocol.as_deref() == Some(ALPN) => Ok(((), judged(&chain, explained))),
         Ok(_) => Err(
-            CliError::new(TLS, "the server does not speak kv/2 over TLS")
+            CliError::new(Code::TLS, "the server does not speak kv/2 over TLS")
                 .cause(explained)
                 .hint("something else listens on this port"),
         ),
@@ -64,7 +63,7 @@ pub(super) async fn examine(
             } else {
                 format!("{text}\n{explained}")
             };
-            Err(CliError::new(TLS, "the handshake failed")
+            Err(CliError::new(Code::TLS, "the handshake failed")
                 .cause(cause)
                 .hint(fix(&text, hint, &chain, settings)))
         }

@@ -7,21 +7,37 @@ use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Context, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::{meta, words};
 use crate::args::table;
 
-/// Helps with the line that is being typed.
-pub(super) struct PromptHelper {
+/// The editor of the prompt's lines.
+pub(super) type LineEditor = Editor<Assistant, FileHistory>;
+
+/// An editor with the assistant at its side.
+pub(super) fn editor(colour: bool) -> rustyline::Result<LineEditor> {
+    let config = Config::builder()
+        .auto_add_history(false)
+        .history_ignore_space(true)
+        .completion_type(CompletionType::List)
+        .build();
+    let mut editor = Editor::with_config(config)?;
+    editor.set_helper(Some(Assistant::new(colour)));
+    Ok(editor)
+}
+
+/// Assists with the line that is being typed.
+pub(super) struct Assistant {
     commands: Command,
     colour: bool,
 }
 
-impl PromptHelper {
+impl Assistant {
     /// Over the command table.
-    pub(super) fn new(colour: bool) -> Self {
+    fn new(colour: bool) -> Self {
         let mut commands = table();
         commands.build();
         Self { commands, colour }
@@ -122,7 +138,7 @@ fn usage(command: &Command) -> String {
     parts.join(" ")
 }
 
-impl Completer for PromptHelper {
+impl Completer for Assistant {
     type Candidate = Pair;
 
     fn complete(
@@ -146,7 +162,7 @@ impl Completer for PromptHelper {
     }
 }
 
-impl Hinter for PromptHelper {
+impl Hinter for Assistant {
     type Hint = String;
 
     fn hint(&self, line: &str, position: usize, _context: &Context<'_>) -> Option<String> {
@@ -174,7 +190,7 @@ impl Hinter for PromptHelper {
     }
 }
 
-impl Highlighter for PromptHelper {
+impl Highlighter for Assistant {
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
         if self.colour {
             Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
@@ -196,7 +212,7 @@ impl Highlighter for PromptHelper {
     }
 }
 
-impl Validator for PromptHelper {
+impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let line = context.input();
         if !line.trim_start().starts_with(['\\', '#']) && words::is_open(line) {
@@ -207,7 +223,7 @@ impl Validator for PromptHelper {
     }
 }
 
-impl Helper for PromptHelper {}
+impl Helper for Assistant {}
 
 #[cfg(test)]
 mod tests {
@@ -216,8 +232,8 @@ mod tests {
 
     fn completed(line: &str) -> Vec<String> {
         let history = DefaultHistory::new();
-        let helper = PromptHelper::new(false);
-        let (_, pairs) = helper
+        let assistant = Assistant::new(false);
+        let (_, pairs) = assistant
             .complete(line, line.len(), &Context::new(&history))
             .unwrap();
         pairs.into_iter().map(|pair| pair.display).collect()
@@ -225,7 +241,7 @@ mod tests {
 
     fn hinted(line: &str) -> Option<String> {
         let history = DefaultHistory::new();
-        PromptHelper::new(false).hint(line, line.len(), &Context::new(&history))
+        Assistant::new(false).hint(line, line.len(), &Context::new(&history))
     }
 
     #[test]
