@@ -29,6 +29,10 @@ use write::Writer;
 
 /// Rounds of reading and writing before other tasks get their turn.
 const ROUNDS_PER_POLL: usize = 16;
+/// At most half of what is in flight is delivered at a time, so that the server has the other half to
+/// work on while callers run: with one batch of all, the two ends wait for each other. Batches are
+/// not made smaller than this for it.
+const SHARE_MIN: usize = 16;
 
 pub(crate) struct Driver<S> {
     link: Arc<Link>,
@@ -39,6 +43,8 @@ pub(crate) struct Driver<S> {
     wakes: Wakes,
     /// Counted frames that were written and not reported to the link yet.
     frames_written: usize,
+    /// Answers to deliver before callers get their turn.
+    share: usize,
     now_ms: u64,
 }
 
@@ -83,27 +89,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             io,
             wakes: Wakes::default(),
             frames_written: 0,
+            share: SHARE_MIN,
             now_ms: 0,
         }
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Result<Next, Loss> {
-        let mut moved = false;
-        if self.writer.is_busy() {
-            let progress = self
-                .writer
-                .poll_write(&mut self.io, cx)
-                .map_err(|_| Loss::Transport)?;
-            self.frames_written = self.frames_written.saturating_add(progress.frames);
-            moved = progress.moved;
-        }
+        let mut moved = self.write(cx)?;
         let read = self
             .reader
-            .poll_read(&mut self.io, cx)
+            .poll_fill(&mut self.io, cx)
             .map_err(|_| Loss::Transport)?;
         if read == Read::Some {
             self.timers.heard(self.now_ms);
-            if let Err(reason) = self.reader.walk(self.now_ms, &mut self.writer) {
+            let walked = self.reader.walk(self.share, self.now_ms, &mut self.writer);
+            if let Err(reason) = walked {
                 // What came before the frame that was refused is good.
                 self.exchange(false, cx)?;
                 return Err(reason.into());
@@ -114,7 +114,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if read == Read::End {
             return Err(Loss::Transport);
         }
+        // What was just taken leaves before callers get their turn: the server works meanwhile.
+        self.write(cx)?;
         Ok(next)
+    }
+
+    /// Writes what the transport takes. Whether something moved.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Loss> {
+        if !self.writer.is_busy() {
+            return Ok(false);
+        }
+        let progress = self
+            .writer
+            .poll_write(&mut self.io, cx)
+            .map_err(|_| Loss::Transport)?;
+        self.frames_written = self.frames_written.saturating_add(progress.frames);
+        Ok(progress.moved)
     }
 
     /// Meets the callers: hands over what arrived, reports what was written, takes what they want to
@@ -150,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Next::Sleep
             }
         };
+        self.share = state.slots.live().div_ceil(2).max(SHARE_MIN);
         let earliest_ms = state.earliest_ms.min(self.reader.deadline_ms());
         drop(guard);
         self.wakes.wake();

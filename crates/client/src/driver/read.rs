@@ -29,6 +29,8 @@ pub(crate) struct Reader {
     end: usize,
     assembler: Assembler,
     unpacker: Unpacker,
+    /// Whether the buffer may have whole frames that were not walked over.
+    more: bool,
     /// What was found and not delivered yet.
     pub(crate) incoming: Vec<Incoming>,
 }
@@ -58,12 +60,25 @@ impl Reader {
             end: early.len(),
             assembler: Assembler::new(unpacker.assembler_limits()),
             unpacker,
+            more: !early.is_empty(),
             incoming: Vec::new(),
         }
     }
 
+    /// Reads once, unless there is something left of the last time.
+    pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut S,
+        cx: &mut Context<'_>,
+    ) -> io::Result<Read> {
+        if self.more {
+            return Ok(Read::Some);
+        }
+        self.poll_read(io, cx)
+    }
+
     /// Reads once, as much as there is room for.
-    pub(crate) fn poll_read<S: AsyncRead + Unpin>(
+    fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,
         cx: &mut Context<'_>,
@@ -88,8 +103,14 @@ impl Reader {
         }
     }
 
-    /// Walks over the whole frames in the buffer.
-    pub(crate) fn walk(&mut self, now_ms: u64, writer: &mut Writer) -> Result<(), CloseReason> {
+    /// Walks over the whole frames in the buffer, `share` of them at most.
+    pub(crate) fn walk(
+        &mut self,
+        share: usize,
+        now_ms: u64,
+        writer: &mut Writer,
+    ) -> Result<(), CloseReason> {
+        self.more = false;
         let Some(mut input) = self.bytes.get_mut(self.start..self.end) else {
             return Ok(());
         };
@@ -101,6 +122,10 @@ impl Reader {
             now_ms,
         };
         let result = loop {
+            if intake.incoming.len() >= share {
+                self.more = true;
+                break Ok(());
+            }
             match self.opener.next(&mut input) {
                 Ok(Some(frame)) => {
                     if let Err(reason) = intake.accept(&frame) {

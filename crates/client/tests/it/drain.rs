@@ -115,3 +115,26 @@ async fn dropping_the_last_clone_says_goodbye() {
     assert!(peer.next().await.unwrap().unwrap().is(Opcode::Cancel));
     assert!(peer.next().await.unwrap().unwrap().is(Opcode::Goodbye));
 }
+
+#[tokio::test]
+async fn what_came_together_with_ready_is_not_left_lying() {
+    let (near, far) = tokio::io::duplex(4_096);
+    let settings = kv_testkit::peer::PeerSettings::default();
+    let (client, peer) = tokio::join!(builder().connect_with_stream(near), async {
+        let mut peer = kv_testkit::peer::Peer::accept_without_ready(far, &settings)
+            .await
+            .unwrap();
+        peer.ends().ready("tester");
+        peer.ends().send(
+            kv_proto::FrameHead::new(Opcode::ServerPing, 0),
+            &[],
+            &[],
+            b"early",
+        );
+        peer.flush().await.unwrap();
+        peer
+    });
+    let (_client, mut peer) = (client.unwrap(), peer);
+    let pong = peer.next().await.unwrap().unwrap();
+    assert!(pong.is(Opcode::Pong) && pong.value == b"early");
+}
