@@ -18,7 +18,7 @@ pub(crate) fn ask(config: &Config, timeout: Duration) -> Exit {
         return Exit::Config;
     };
     match ready(reachable(admin.address), timeout) {
-        Ok(status) if status == 200 => Exit::Clean,
+        Ok(200) => Exit::Clean,
         Ok(status) => {
             tell(&format!("not ready: {} answered {status}", admin.address));
             Exit::Failure

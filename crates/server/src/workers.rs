@@ -228,7 +228,7 @@ mod tests {
         for threads in [0, 1] {
             let metrics = Arc::new(Metrics::new(1, 1));
             let mut workers = Workers::start(threads, metrics).unwrap();
-            workers.spawn(|| std::future::pending::<()>()).await;
+            workers.spawn(std::future::pending::<()>).await;
             workers.spawn(|| async {}).await;
             assert!(workers.drain(Duration::from_millis(20)).await >= 1);
         }

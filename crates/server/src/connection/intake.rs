@@ -225,10 +225,9 @@ impl Core {
                 retry_after_ms: 1_000,
             });
         }
-        if !self.inflight.is_empty() || !self.streams.is_empty() {
-            if self.is_in_flight(request_id) || run.contains(request_id) {
-                return Err(Reject::id_in_flight());
-            }
+        let busy = !self.inflight.is_empty() || !self.streams.is_empty();
+        if busy && (self.is_in_flight(request_id) || run.contains(request_id)) {
+            return Err(Reject::id_in_flight());
         }
         self.admit_by_load(opcode)
     }
