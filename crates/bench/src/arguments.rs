@@ -34,6 +34,17 @@ pub enum Command {
     Floor(StandardArguments),
     /// Throughput by connections with the point of saturation, then latency by load.
     Sweep(SweepArguments),
+    /// kv-server through the public client, one client shared by many tasks.
+    Client(ClientArguments),
+    /// A page with tables and plots from result files.
+    Report {
+        /// Result files, written with --json.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Where `report.md` and its plots go.
+        #[arg(long, default_value = ".", value_name = "DIRECTORY")]
+        out: PathBuf,
+    },
     /// The echo server itself, on this port of 127.0.0.1.
     #[command(hide = true)]
     FloorServer {
@@ -291,6 +302,35 @@ pub struct SweepArguments {
     /// Keys that are stored.
     #[arg(long, default_value_t = 1_000_000)]
     pub keys: u64,
+    /// Write results to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// How long and how often.
+    #[command(flatten)]
+    pub timing: TimingArguments,
+    /// Where each side runs.
+    #[command(flatten)]
+    pub pin: PinArguments,
+}
+
+/// `kv-bench client`.
+#[derive(Debug, Args)]
+pub struct ClientArguments {
+    /// The program of kv-server; by default the one beside this program, or on the path.
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Tasks that share one client, each with one call at a time.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 64])]
+    pub tasks: Vec<usize>,
+    /// Threads of the client's runtime.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Keys that are stored.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
+    /// 0 checksum, 1 signed, 2 encrypted and signed.
+    #[arg(long, default_value_t = 1)]
+    pub suite: u8,
     /// Write results to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

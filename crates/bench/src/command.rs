@@ -8,11 +8,14 @@ use anyhow::{Context, Result};
 use crate::arguments::{Arguments, Command, PinArguments};
 use crate::floor::serve_floor;
 use crate::measure;
+use crate::report;
 use crate::results::{Machine, Results};
 use crate::system::{Certificates, Kind, Launch, find};
+use crate::through_client::AllocationCounter;
 
 use suite::Field;
 
+mod client;
 mod run;
 mod suite;
 mod sweep;
@@ -23,12 +26,22 @@ mod turns;
 /// # Errors
 /// When something cannot be measured; servers that were started are ended then too.
 pub fn execute(arguments: &Arguments) -> Result<()> {
+    execute_counting(arguments, None)
+}
+
+/// As [`execute`], telling allocations too where a program has an allocator that counts.
+///
+/// # Errors
+/// As [`execute`].
+pub fn execute_counting(arguments: &Arguments, counter: Option<AllocationCounter>) -> Result<()> {
     measure::raise_file_limit()?;
     match &arguments.command {
         Command::Run(arguments) => run::execute(arguments),
         Command::Suite(arguments) => suite::execute(Field::Ours, arguments),
         Command::Compare(arguments) => suite::execute(Field::Everyone, arguments),
         Command::Floor(arguments) => suite::execute(Field::Floor, arguments),
+        Command::Client(arguments) => client::execute(arguments, counter),
+        Command::Report { files, out } => report::write(files, out),
         Command::Sweep(arguments) => sweep::execute(arguments),
         Command::FloorServer { port } => serve_floor(*port),
     }

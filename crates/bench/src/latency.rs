@@ -50,6 +50,14 @@ impl Latencies {
         self.0.saturating_record(nanoseconds);
     }
 
+    /// Adds another one's.
+    ///
+    /// # Errors
+    /// Does not happen: all have the same bounds.
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+        self.0.add(&other.0).context("adding latencies")
+    }
+
     /// How many there are.
     #[must_use]
     pub(crate) fn count(&self) -> u64 {

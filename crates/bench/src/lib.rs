@@ -11,13 +11,16 @@ mod floor;
 mod latency;
 mod measure;
 mod protocol;
+mod report;
 mod results;
 mod shapes;
 mod system;
 mod table;
+mod through_client;
 mod trial;
 mod workload;
 
 pub use arguments::Arguments;
-pub use command::execute;
+pub use command::{execute, execute_counting};
 pub use floor::serve_floor;
+pub use through_client::AllocationCounter;

@@ -146,14 +146,14 @@ impl Task for Measure {
 
 /// CPU times so far, or their growth.
 #[derive(Clone, Copy, Debug, Default)]
-struct Reading {
+pub(crate) struct Reading {
     server: Option<Duration>,
     own: Duration,
     machine: Duration,
 }
 
 impl Reading {
-    fn take(server: Option<Process>) -> Result<Self> {
+    pub(crate) fn take(server: Option<Process>) -> Result<Self> {
         Ok(Self {
             server: server.map(Process::cpu).transpose()?,
             own: Process::own().cpu()?,
@@ -161,7 +161,7 @@ impl Reading {
         })
     }
 
-    fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             server: self
                 .server
@@ -173,7 +173,8 @@ impl Reading {
     }
 }
 
-fn summary(tally: &Tally, used: &Reading, rss_bytes: Option<u64>) -> Run {
+/// What a run came to.
+pub(crate) fn summary(tally: &Tally, used: &Reading, rss_bytes: Option<u64>) -> Run {
     let seconds = tally.elapsed.as_secs_f64();
     let share = |cpu: Duration| cpu.as_secs_f64() / seconds;
     Run {

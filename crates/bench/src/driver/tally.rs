@@ -43,12 +43,17 @@ pub(crate) struct Tally {
     pub errors: Errors,
     /// Requests without an answer at the end, and those of an open loop that could not be sent.
     pub unanswered: u64,
-    pub(super) measuring: bool,
+    /// Whether right answers count now.
+    pub(crate) measuring: bool,
     key: Vec<u8>,
 }
 
 impl Tally {
-    pub(super) fn new() -> Result<Self> {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// Does not happen: the histogram's bounds are fixed.
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             operations: 0,
             elapsed: Duration::ZERO,
@@ -71,6 +76,20 @@ impl Tally {
         }
     }
 
+    /// Adds what another one counted at the same time.
+    ///
+    /// # Errors
+    /// Does not happen: all histograms have the same bounds.
+    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+        self.operations += other.operations;
+        self.errors.refused += other.errors.refused;
+        self.errors.missing += other.errors.missing;
+        self.errors.wrong_value += other.errors.wrong_value;
+        self.errors.wrong_reply += other.errors.wrong_reply;
+        self.unanswered += other.unanswered;
+        self.latencies.merge(&other.latencies)
+    }
+
     /// Notes a reply to nothing.
     pub(super) const fn stray(&mut self) {
         self.errors.wrong_reply += 1;
@@ -78,7 +97,7 @@ impl Tally {
 
     /// Checks an answer against its request. A latency is noted for right answers only.
     #[inline]
-    pub(super) fn answered(
+    pub(crate) fn answered(
         &mut self,
         request: &Request,
         answer: &Answer<'_>,
