@@ -10,12 +10,23 @@ use crate::error::CliError;
 use crate::output::{Output, Terminal};
 use crate::settings::Settings;
 
+/// Whose standard input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// A command may read a value from it.
+    Free,
+    /// It holds the lines of the prompt.
+    Commands,
+}
+
 /// What commands share.
 pub(crate) struct App {
     /// Where output goes.
     pub(crate) output: Output,
     /// Options of the command line.
     pub(crate) global: Global,
+    /// Whose standard input is.
+    pub(crate) stdin: Stdin,
     settings: Option<Settings>,
     client: Option<MultiplexedClient>,
 }
@@ -27,6 +38,7 @@ impl App {
         Self {
             output: Output::new(global.output.format, key_format, terminal),
             global,
+            stdin: Stdin::Free,
             settings: None,
             client: None,
         }

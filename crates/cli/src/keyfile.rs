@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::error::{CliError, Code};
 use crate::output::{hex, unhex};
@@ -14,8 +15,8 @@ use crate::output::{hex, unhex};
 const KEY_BYTES_MIN: usize = 32;
 
 /// Reads the bytes of the key in a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    let text = fs::read(path).map_err(|error| {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let text = fs::read(path).map(Zeroizing::new).map_err(|error| {
         CliError::new(
             Code::KEY_FILE,
             format!("cannot read the key in {}", path.display()),
@@ -23,9 +24,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         .cause(error.to_string())
         .hint("`kv-cli keygen --out FILE` makes a key; the server needs the same one")
     })?;
-    let key = unhex(text.trim_ascii()).ok_or_else(|| {
-        malformed(path).cause("a key file holds one line of hex digits and nothing else")
-    })?;
+    let key = unhex(text.trim_ascii())
+        .map(Zeroizing::new)
+        .ok_or_else(|| {
+            malformed(path).cause("a key file holds one line of hex digits and nothing else")
+        })?;
     if key.len() < KEY_BYTES_MIN {
         return Err(malformed(path).cause(format!(
             "a key has {} hex digits or more, this one has {}",

@@ -15,7 +15,7 @@ use std::time::Instant;
 use rustyline::error::ReadlineError;
 use tokio::runtime::Runtime;
 
-use crate::app::App;
+use crate::app::{App, Stdin};
 use crate::error::{CliError, Code, Exit};
 use line::{Done, Line};
 
@@ -35,6 +35,7 @@ pub(crate) fn run(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
 }
 
 fn from_pipe(app: &mut App, runtime: &Runtime) -> Result<Exit, CliError> {
+    app.stdin = Stdin::Commands;
     let mut state = State::default();
     let mut exit = Exit::Ok;
     let mut pending = String::new();

@@ -1,6 +1,6 @@
 //! `mget`: values of many keys, in one round trip.
 
-use kv_client::BatchReply;
+use kv_client::{BatchReply, ErrorCode};
 
 use crate::app::App;
 use crate::args::KeysArgs;
@@ -20,20 +20,26 @@ pub(super) async fn run(app: &mut App, args: &KeysArgs) -> Result<Exit, CliError
             .iter()
             .fold(client.batch(), |batch, key| batch.get(key));
         for (key, reply) in keys.iter().zip(batch.await?) {
-            let entry = match reply? {
-                BatchReply::Entry(Some(found)) => {
-                    super::get::entry(&app.output, key.clone(), found, false)?
+            let found = match reply {
+                Ok(BatchReply::Entry(found)) => found,
+                // Together they are more than one message holds; each alone is not.
+                Err(error) if error.code() == Some(ErrorCode::TooLarge) => {
+                    client.get_entry(key).await?
                 }
-                BatchReply::Entry(None) => Entry {
-                    key: key.clone(),
-                    ..Entry::default()
-                },
-                _ => {
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
                     return Err(CliError::new(
-                        Code::WRONG_TYPE,
+                        Code::UNUSABLE,
                         "the server answered something else than was asked",
                     ));
                 }
+            };
+            let entry = match found {
+                Some(found) => super::get::entry(&app.output, key.clone(), found, false)?,
+                None => Entry {
+                    key: key.clone(),
+                    ..Entry::default()
+                },
             };
             entries.entry(&mut app.output, &entry)?;
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use kv_client::{Call, Conditional, ContentType, ErrorCode, MultiplexedClient, Request};
 
-use crate::app::App;
+use crate::app::{App, Stdin};
 use crate::args::{Condition, SetArgs, os_bytes};
 use crate::error::{CliError, Code, Exit};
 use crate::output::{Entries, Entry, Format, KeyText, Report, Separator, Shape, Show};
@@ -15,7 +15,7 @@ use crate::output::{duration_text, typed_from_json};
 /// Stores a value.
 pub(super) async fn run(app: &mut App, args: &SetArgs) -> Result<Exit, CliError> {
     let key = app.output.key_format.key(&args.key)?;
-    let value = value(args)?;
+    let value = value(args, app.stdin)?;
     let client = app.client().await?;
     let if_version = version_of_value(&client, &key, &args.condition).await?;
     let mut call = when(client.set(&key, &value), &args.condition, if_version);
@@ -73,24 +73,28 @@ fn show(
     app.output.report(&report)
 }
 
-fn value(args: &SetArgs) -> Result<Vec<u8>, CliError> {
+fn value(args: &SetArgs, stdin: Stdin) -> Result<Vec<u8>, CliError> {
     let bytes = match (&args.file, &args.value) {
-        (Some(path), _) => from_file(path)?,
-        (None, Some(word)) if word == "-" => from_stdin()?,
+        (Some(path), _) => from_file(path, stdin)?,
+        (None, Some(word)) if word == "-" => from_stdin(stdin)?,
         (None, Some(word)) => os_bytes(word),
         (None, None) => return Err(CliError::usage("there is no value")),
     };
     if args.json { typed(&bytes) } else { Ok(bytes) }
 }
 
-fn from_file(path: &Path) -> Result<Vec<u8>, CliError> {
+fn from_file(path: &Path, stdin: Stdin) -> Result<Vec<u8>, CliError> {
     if path == Path::new("-") {
-        return from_stdin();
+        return from_stdin(stdin);
     }
     std::fs::read(path).map_err(|error| CliError::file("read", path, &error))
 }
 
-fn from_stdin() -> Result<Vec<u8>, CliError> {
+fn from_stdin(stdin: Stdin) -> Result<Vec<u8>, CliError> {
+    if stdin == Stdin::Commands {
+        return Err(CliError::usage("standard input holds the commands")
+            .hint("--file FILE takes a value from a file"));
+    }
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     Ok(bytes)

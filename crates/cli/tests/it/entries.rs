@@ -118,6 +118,25 @@ fn many_keys_take_one_round_trip_and_keep_their_order() {
 }
 
 #[test]
+fn values_that_fill_more_than_one_message_come_together() {
+    let pair = Pair::start();
+    let value = vec![b'v'; 10 << 20];
+    for key in ["a", "b"] {
+        pair.run_with_input(["set", key, "-"], &value).code(0);
+    }
+    let all = pair.run(["mget", "a", "b"]).code(0).stdout;
+    assert_eq!(all.len(), 2 * (value.len() + 1));
+    let ran = pair
+        .run_with_input(["set", "c", "-"], &vec![0; 17 << 20])
+        .code(2);
+    assert!(
+        ran.stderr.contains("larger than the server takes"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_scan_is_in_order_either_way_and_may_be_cut_anywhere() {
     let pair = Pair::start();
     pair.ok("mset u:1 a u:2 b u:3 c v:1 d");

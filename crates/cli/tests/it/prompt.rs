@@ -48,11 +48,11 @@ two'
 #[test]
 fn a_line_that_is_wrong_does_not_end_the_prompt() {
     let pair = Pair::start();
-    let script = b"gett a\nset\nrepl\n\\nonsense\n--url kv://x get a\nget 'open\n";
+    let script = b"gett a\nset\nrepl\n\\nonsense\n--url kv://x get a\nset k -\nget 'open\n";
     let ran = pair.run_with_input(["repl"], script).code(2);
     assert_eq!(
         ran.stderr.matches("error[E_USAGE]").count(),
-        6,
+        7,
         "{}",
         ran.stderr
     );
