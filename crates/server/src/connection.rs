@@ -30,9 +30,10 @@ mod timers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kv_service::{Closure, FrameRejection, Listener};
+use kv_service::{Closure, FrameRejection, LibraryGuard, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
+use crate::registry::Membership;
 use crate::shared::Shared;
 pub(crate) use establish::Arrived;
 pub(crate) use mailbox::{Mailbox, Signals};
@@ -60,7 +61,12 @@ where
 {
     let timeout = shared.config.limits.authentication_timeout_tls;
     let began = tokio::time::Instant::now();
-    match establish::begin_tls(stream, arrived.address, timeout, &shared).await {
+    let begun = tokio::select! {
+        begun = Box::pin(establish::begin_tls(stream, arrived.address, timeout, &shared)) => begun,
+        // There is no session yet, and nothing can be said without one.
+        () = shared.registry.draining() => Err(std::io::ErrorKind::Interrupted.into()),
+    };
+    match begun {
         Ok((stream, carrier)) => {
             let left = timeout.saturating_sub(began.elapsed());
             serve(stream, carrier, left, arrived, shared).await;
@@ -72,8 +78,10 @@ where
     }
 }
 
+/// Serves a connection to its end. What only its beginning or its end needs is boxed and freed, so
+/// that a connection that waits holds its session and little else.
 async fn serve<S>(
-    mut stream: S,
+    stream: S,
     carrier: establish::Carrier,
     timeout: std::time::Duration,
     arrived: Arrived,
@@ -81,44 +89,56 @@ async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let Arrived {
-        id,
-        address,
-        unauthenticated,
-    } = arrived;
-    let opened = tokio::time::timeout(
-        timeout,
-        establish::handshake(&mut stream, id, &carrier, &shared),
-    );
+    let (id, address) = (arrived.id, arrived.address);
+    let opened = Box::pin(open(stream, carrier, timeout, arrived, &shared)).await;
+    let Some((mut session, guards)) = opened else { return };
+    let end = (&mut *session).await;
+    drop(guards);
+    session.release();
+    on_end(id, address, &end, &shared);
+    let Session { stream, .. } = *session;
+    Box::pin(linger(stream, end)).await;
+}
+
+/// The handshake, and the session that comes of it with what it is registered under.
+async fn open<S>(
+    mut stream: S,
+    carrier: establish::Carrier,
+    timeout: std::time::Duration,
+    arrived: Arrived,
+    shared: &Arc<Shared>,
+) -> Option<(Box<Session<S>>, (Membership, LibraryGuard))>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Arrived { id, address, unauthenticated } = arrived;
+    let opened =
+        tokio::time::timeout(timeout, establish::handshake(&mut stream, id, &carrier, shared));
     let opened = match opened.await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => {
-            establish::on_failure(&mut stream, id, address, &failure, &shared).await;
-            return;
+            establish::on_failure(&mut stream, id, address, &failure, shared).await;
+            return None;
         }
         Err(_elapsed) => {
             tracing::debug!(conn_id = id, peer = ?address, "not authenticated in time");
             shared.metrics.closed(Listener::Native, Closure::Slow);
-            return;
+            return None;
         }
     };
     drop(unauthenticated);
     let peer = Arc::clone(&opened.core.peer);
-    let membership = crate::registry::join(&shared, Arc::clone(&peer));
+    let membership = crate::registry::join(shared, Arc::clone(&peer));
     let library = shared.library(&peer.software);
     tracing::debug!(conn_id = id, peer = ?address, identity = %peer.identity, "session open");
-    let mut session = Session::new(stream, opened.input, opened.opener, opened.core);
+    let mut session =
+        Box::new(Session::new(stream, opened.input, opened.opener, opened.core));
     session.walk();
-    let end = (&mut session).await;
-    drop((membership, library));
-    session.release();
-    on_end(id, address, &end, &shared);
-    let Session { stream, .. } = session;
-    linger(stream, &end).await;
+    Some((session, (membership, library)))
 }
 
 /// Says that nothing follows, and waits a moment for the peer to have read it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, end: &End) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, end: End) {
     match end {
         End::Io(kind) => {
             tracing::trace!(?kind, "nothing more to say");
@@ -165,5 +185,15 @@ fn frame_rejection(reason: kv_proto::CloseReason) -> FrameRejection {
         CloseReason::Limit(_) => FrameRejection::Oversize,
         CloseReason::UnsupportedVersion(_) => FrameRejection::Version,
         _ => FrameRejection::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod size_probe {
+    #[test]
+    fn sizes() {
+        use super::*;
+        eprintln!("session {} core {} inflight {} assembler {} opener {} sealer {} egress {} streams {} timers {} peer {} budget {} recorder {} share {}",
+            size_of::<Session<tokio::net::TcpStream>>(), size_of::<core::Core>(), size_of::<inflight::InFlight>(), size_of::<kv_proto::Assembler>(), size_of::<kv_proto::Opener>(), size_of::<kv_proto::Sealer>(), size_of::<egress::Egress>(), size_of::<streams::Streams>(), size_of::<timers::Timers>(), size_of::<Peer>(), size_of::<budget::CheapBudget>(), size_of::<kv_service::Recorder>(), size_of::<kv_service::Share>());
     }
 }

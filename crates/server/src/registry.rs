@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Mailbox, Peer, Signals};
 
@@ -14,7 +15,7 @@ pub(crate) struct Registry {
     peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
     next: AtomicU64,
     /// Raised once: connections that join later are told at once.
-    draining: std::sync::atomic::AtomicBool,
+    draining: CancellationToken,
 }
 
 /// Keeps a connection in the registry.
@@ -50,8 +51,13 @@ impl Registry {
 
     /// Drains everybody, now and later.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.draining.cancel();
         self.signal_all(|signals| signals.drain = true);
+    }
+
+    /// Ends when everybody is told to drain.
+    pub(crate) async fn draining(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Ends one connection; whether there is one with this number.
@@ -96,7 +102,7 @@ pub(crate) fn join(shared: &Arc<crate::shared::Shared>, peer: Arc<Peer>) -> Memb
     let registry = &shared.registry;
     registry.peers.lock().insert(id, peer);
     // After the insertion, so that a drain either sees the peer or is seen here.
-    if registry.draining.load(Ordering::SeqCst) {
+    if registry.draining.is_cancelled() {
         mailbox.signal(|signals| signals.drain = true);
     }
     Membership {

@@ -62,6 +62,8 @@ pub(super) enum Failure {
     Io(io::ErrorKind),
     /// The handshake was refused.
     Refused(CloseReason),
+    /// The peer had said nothing when the server began to drain.
+    Draining,
 }
 
 impl From<io::Error> for Failure {
@@ -173,6 +175,7 @@ where
     let lookup = Lookup { shared, carrier };
     let mut input = ReadBuffer::default();
     let mut out = Vec::new();
+    let mut begun = false;
     loop {
         let mut rest = input.unread();
         let before = rest.len();
@@ -186,7 +189,12 @@ where
                     stream.flush().await?;
                     out.clear();
                 }
-                let read = std::future::poll_fn(|cx| input.poll_fill(cx, stream)).await?;
+                let silent = !begun;
+                let read = tokio::select! {
+                    read = std::future::poll_fn(|cx| input.poll_fill(cx, stream)) => read?,
+                    () = shared.registry.draining(), if silent => return Err(Failure::Draining),
+                };
+                begun = true;
                 if read == 0 {
                     return Err(Failure::Io(io::ErrorKind::UnexpectedEof));
                 }
@@ -354,6 +362,7 @@ pub(super) async fn on_failure<S>(
             tracing::debug!(conn_id = id, peer = ?address, ?kind, "gone during the handshake");
             kv_service::Closure::Client
         }
+        Failure::Draining => kv_service::Closure::Drain,
         Failure::Refused(reason) => {
             tracing::debug!(conn_id = id, peer = ?address, %reason, "handshake refused");
             shared
@@ -370,14 +379,8 @@ pub(super) async fn on_failure<S>(
         }
     };
     shared.metrics.closed(kv_service::Listener::Native, closure);
-    if let Failure::Refused(CloseReason::UnsupportedVersion(_)) = failure {
+    if let Some(text) = told(failure, shared) {
         let mut out = Vec::new();
-        let lowest = if shared.config.protocol.v1_key.is_some() {
-            1
-        } else {
-            2
-        };
-        let text = format!("UNSUPPORTED_VERSION: supported versions {lowest}-2");
         kv_proto::refusal(&mut out, shared.version_1_secret().as_ref(), &text);
         let told = async {
             stream.write_all(&out).await?;
@@ -386,5 +389,23 @@ pub(super) async fn on_failure<S>(
         // The peer may be gone; there is nothing more to do for it then.
         let told = tokio::time::timeout(Duration::from_secs(1), told).await;
         tracing::trace!(conn_id = id, told = matches!(told, Ok(Ok(()))), "refusal");
+    }
+}
+
+/// What the peer is told; nothing about what it did wrong [P-5.5].
+fn told(failure: &Failure, shared: &Shared) -> Option<String> {
+    match failure {
+        Failure::Draining => Some("SHUTTING_DOWN: the server is shutting down".into()),
+        Failure::Refused(CloseReason::UnsupportedVersion(_)) => {
+            let lowest = if shared.config.protocol.v1_key.is_some() {
+                1
+            } else {
+                2
+            };
+            Some(format!(
+                "UNSUPPORTED_VERSION: supported versions {lowest}-2"
+            ))
+        }
+        Failure::Refused(_) | Failure::Io(_) => None,
     }
 }

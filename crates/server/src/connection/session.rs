@@ -129,7 +129,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.core.intake == Intake::Open {
             self.core.intake = Intake::Draining;
         }
-        self.core.expire_streams();
         if !self.core.version_1 {
             let mut value = self.core.last_request_id.to_be_bytes().to_vec();
             value.extend_from_slice(b"the server is shutting down");
@@ -138,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .egress
                 .frame(head, &[], &[], Value::Inline(&value));
         }
+        // Behind GOAWAY, so that the client knows why and goes on elsewhere.
+        self.core.expire_streams();
     }
 
     /// Whether the socket may be read from.

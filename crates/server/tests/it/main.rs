@@ -12,6 +12,7 @@
 
 mod client;
 mod commands;
+mod drain;
 mod many;
 mod mitm;
 mod panics;
