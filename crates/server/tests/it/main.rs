@@ -10,9 +10,11 @@
     reason = "tests: what fails here is a failed test"
 )]
 
+mod admission;
 mod client;
 mod commands;
 mod drain;
+mod handshake;
 mod many;
 mod mitm;
 mod panics;
@@ -20,5 +22,6 @@ mod slow;
 mod streams;
 mod support;
 mod tamper;
+mod tls;
 mod values;
 mod version_1;
