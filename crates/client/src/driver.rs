@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Writes what the transport takes. Whether something moved.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Loss> {
-        if !self.writer.is_busy() {
+        if !self.writer.has_work() {
             return Ok(false);
         }
         let progress = self

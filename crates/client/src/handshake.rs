@@ -77,7 +77,7 @@ impl Opening {
         let mut output = Vec::with_capacity(512);
         let mut handshake =
             ClientHandshake::start(self.settings.clone(), transport, random()?, &mut output);
-        stream.write_all(&output).await.map_err(Error::connect)?;
+        send(stream, &output).await?;
         output.clear();
         loop {
             let mut rest = input.as_mut_slice();
@@ -92,7 +92,7 @@ impl Opening {
                 }
                 ClientStep::Established(established) => {
                     input.drain(..input.len().saturating_sub(left));
-                    stream.write_all(&output).await.map_err(Error::connect)?;
+                    send(stream, &output).await?;
                     return Ok(*established);
                 }
             }
@@ -122,6 +122,11 @@ fn random() -> Result<ClientRandom, Error> {
         getrandom::fill(part).map_err(|_| Error::connect(io::ErrorKind::Unsupported.into()))?;
     }
     Ok(random)
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), Error> {
+    stream.write_all(bytes).await.map_err(Error::connect)?;
+    stream.flush().await.map_err(Error::connect)
 }
 
 async fn more<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> Result<(), Error> {

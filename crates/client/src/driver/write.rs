@@ -26,6 +26,10 @@ pub(crate) struct Writer {
     next_mark: usize,
     pongs: VecDeque<Vec<u8>>,
     ping_due: bool,
+    /// GOODBYE was taken into a batch: no frame may follow it.
+    finished: bool,
+    /// The transport may hold written bytes back until it is flushed, as TLS does.
+    flush_due: bool,
     /// When the present key came into use; `u64::MAX` in a suite without keys.
     key_since_ms: u64,
 }
@@ -39,6 +43,8 @@ impl Writer {
             next_mark: 0,
             pongs: VecDeque::new(),
             ping_due: false,
+            finished: false,
+            flush_due: false,
             key_since_ms: if has_keys { 0 } else { u64::MAX },
         }
     }
@@ -49,8 +55,17 @@ impl Writer {
         self.written < self.batch.bytes.len()
     }
 
+    /// Whether the transport has something to do.
+    #[inline]
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_busy() || self.flush_due
+    }
+
     /// Answers a PING of the server, before everything else that waits.
     pub(crate) fn pong(&mut self, payload: &[u8]) -> Result<(), CloseReason> {
+        if self.finished {
+            return Ok(());
+        }
         if self.pongs.len() >= PONGS_MAX {
             return Err(CloseReason::Limit(Limit::CheapFrames));
         }
@@ -90,6 +105,7 @@ impl Writer {
 
     /// Ends the batch with GOODBYE, after which nothing may follow.
     pub(crate) fn goodbye(&mut self) {
+        self.finished = true;
         self.batch.push(
             FrameHead::new(Opcode::Goodbye, 0),
             0,
@@ -129,11 +145,18 @@ impl Writer {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.written = self.written.saturating_add(count);
+                    self.flush_due = true;
                     progress.moved = true;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
+        }
+        if self.flush_due
+            && let Poll::Ready(flushed) = Pin::new(&mut *io).poll_flush(cx)
+        {
+            flushed?;
+            self.flush_due = false;
         }
         while let Some(mark) = self.batch.marks.get(self.next_mark)
             && mark.end <= self.written
@@ -160,10 +183,11 @@ impl Writer {
     }
 
     fn has_urgent(&self, now_ms: u64) -> bool {
-        self.ping_due
+        let due = self.ping_due
             || !self.pongs.is_empty()
             || self.sealer.key_update_due()
-            || self.key_is_old(now_ms)
+            || self.key_is_old(now_ms);
+        due && !self.finished
     }
 
     /// KEY_UPDATE is sealed as it is written, so it comes first: `written` stands behind it until

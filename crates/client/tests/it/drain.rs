@@ -138,3 +138,22 @@ async fn what_came_together_with_ready_is_not_left_lying() {
     let pong = peer.next().await.unwrap().unwrap();
     assert!(pong.is(Opcode::Pong) && pong.value == b"early");
 }
+
+#[tokio::test]
+async fn nothing_follows_goodbye_not_even_pong_or_cancel() {
+    let (client, mut peer) = pair().await;
+    let call = begun(client.get("k")).await;
+    let mut closing = JoinSet::new();
+    let other = client.clone();
+    closing.spawn(async move { other.close().await });
+    assert!(peer.next().await.unwrap().unwrap().is(Opcode::Get));
+    assert!(peer.next().await.unwrap().unwrap().is(Opcode::Goodbye));
+    drop(call);
+    peer.send(Opcode::ServerPing, 0, b"still there?")
+        .await
+        .unwrap();
+    settle().await;
+    peer.send(Opcode::ServerGoodbye, 0, &[]).await.unwrap();
+    assert_eq!(peer.next().await.unwrap(), None);
+    closing.join_next().await.unwrap().unwrap();
+}

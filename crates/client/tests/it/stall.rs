@@ -103,3 +103,23 @@ async fn the_servers_in_flight_limit_holds_when_it_is_lower() {
     let _second = begun(client.get("2")).await;
     assert!(client.get("3").await.is_err());
 }
+
+#[tokio::test]
+async fn a_transport_that_holds_bytes_back_until_it_is_flushed_is_flushed() {
+    let (near, far) = tokio::io::duplex(256);
+    let near = tokio::io::BufWriter::with_capacity(64 * 1024, near);
+    let settings = PeerSettings::default();
+    let (client, peer) = tokio::join!(
+        builder().connect_with_stream(near),
+        kv_testkit::peer::Peer::accept(far, &settings)
+    );
+    let client = client.unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(serve(peer.unwrap()));
+    for len in [0, 100, 10_000, 300_000] {
+        client.set("k", vec![7; len]).await.unwrap();
+        assert_eq!(client.get("k").await.unwrap().unwrap().len(), len);
+    }
+    client.close().await;
+    server.join_next().await.unwrap().unwrap();
+}

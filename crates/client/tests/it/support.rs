@@ -156,6 +156,11 @@ impl Rng {
         Self(seed.max(1))
     }
 
+    /// Another generator, which this one determines.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next().max(1))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
