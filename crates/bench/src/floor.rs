@@ -28,26 +28,56 @@ struct Connection {
     rest: Vec<u8>,
 }
 
+/// A listening socket.
+pub(crate) struct Floor {
+    listener: OwnedFd,
+    address: SocketAddrV4,
+}
+
 /// Serves on this port of 127.0.0.1 (0: any; the address is printed) until the process is ended.
 ///
 /// # Errors
 /// When a socket cannot be made, or the system calls fail for another reason than a peer.
 pub fn serve_floor(port: u16) -> Result<()> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&listener, true)?;
-    bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).context("bind")?;
-    listen(&listener, BACKLOG)?;
-    let address = SocketAddrV4::try_from(getsockname(&listener)?)?;
-    writeln!(std::io::stdout(), "listening on {address}")?;
+    let floor = Floor::bind(port)?;
+    writeln!(std::io::stdout(), "listening on {}", floor.address)?;
+    floor.serve()
+}
 
+impl Floor {
+    /// Listens on this port of 127.0.0.1; 0 for any.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub(crate) fn bind(port: u16) -> Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&listener, true)?;
+        bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).context("bind")?;
+        listen(&listener, BACKLOG)?;
+        let address = SocketAddrV4::try_from(getsockname(&listener)?)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    #[cfg(test)]
+    pub(crate) const fn address(&self) -> SocketAddrV4 {
+        self.address
+    }
+
+    /// Echoes until the process is ended.
+    ///
+    /// # Errors
+    /// When the system calls fail for another reason than a peer.
+    pub(crate) fn serve(self) -> Result<()> {
+        serve(&self.listener)
+    }
+}
+
+fn serve(listener: &OwnedFd) -> Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(
-        &epoll,
-        &listener,
-        EventData::new_u64(LISTENER),
-        EventFlags::IN,
-    )?;
+    let mark = EventData::new_u64(LISTENER);
+    epoll::add(&epoll, listener, mark, EventFlags::IN)?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut buffer = vec![0; READ_BYTES];
     let mut events = Vec::with_capacity(EVENTS);
@@ -59,7 +89,7 @@ pub fn serve_floor(port: u16) -> Result<()> {
         for event in events.drain(..) {
             let epoll::Event { data, .. } = event;
             if data.u64() == LISTENER {
-                accept(&epoll, &listener, &mut connections)?;
+                accept(&epoll, listener, &mut connections)?;
                 continue;
             }
             let index = usize::try_from(data.u64())?;

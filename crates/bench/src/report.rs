@@ -79,13 +79,13 @@ fn machine(text: &mut String, results: &Results) {
             .records
             .iter()
             .filter_map(|record| record.median.others_busy)
-            .fold(0.0, f64::max);
+            .reduce(f64::max);
         line(
             text,
             &format!(
                 "\nMedians of {runs} runs of {seconds:.1} s. Everything else on the machine used at \
-                 most {:.0} % of a processor meanwhile.\n",
-                others * 100.0
+                 most {} % of a processor meanwhile.\n",
+                optional(others.map(|share| share * 100.0), 0)
             ),
         );
     }

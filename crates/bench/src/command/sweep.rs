@@ -16,8 +16,9 @@ use crate::trial;
 
 /// Below this share of the greatest throughput, more connections still help.
 const SATURATED: f64 = 0.95;
-/// Shares of the greatest throughput that are asked for in the open loop.
-const LOADS: [f64; 9] = [0.1, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
+/// Shares of that throughput that are asked for in the open loop. Above 1 requests queue up in front
+/// of the connections, are sent together, and cost less each.
+const LOADS: [f64; 10] = [0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5];
 /// Requests that may be in flight on a connection of the open loop.
 const OPEN_IN_FLIGHT: u16 = 64;
 

@@ -123,12 +123,11 @@ fn throughput(path: &Path, records: &[Record]) -> Result<(), Box<dyn std::error:
     Ok(())
 }
 
-/// Distributions of the shape that most systems were measured with and that is asked for most: the
-/// first shapes, up to what can be told apart.
+/// Distributions of the first shapes that read, up to what can be told apart.
 fn distributions(records: &[&Record]) -> Vec<Line> {
     records
         .iter()
-        .filter(|record| record.median.distribution.len() > 3)
+        .filter(|record| record.shape.gets >= 1.0 && record.median.distribution.len() > 3)
         .take(LINES_MAX)
         .map(|record| {
             let points = record
@@ -176,18 +175,18 @@ struct Axes {
 fn draw(path: &Path, lines: &[Line], axes: &Axes) -> Result<(), Box<dyn std::error::Error>> {
     let points = || lines.iter().flat_map(|(_, points)| points);
     let x_max = points().map(|point| point.0).fold(0.1, f64::max);
+    // Whole decades, so that the axis has marks.
     let y_min = points().map(|point| point.1).fold(f64::MAX, f64::min);
+    let y_min = 10_f64.powf(y_min.max(0.1).log10().floor());
     let y_max = points().map(|point| point.1).fold(1.0, f64::max);
+    let y_max = 10_f64.powf(y_max.log10().ceil());
     let area = SVGBackend::new(path, (WIDTH, LINES_HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(
-            0.0..x_max * 1.02,
-            (y_min.max(0.1) * 0.8..y_max * 1.25).log_scale(),
-        )?;
+        .build_cartesian_2d(0.0..x_max * 1.02, (y_min..y_max).log_scale())?;
     chart
         .configure_mesh()
         .x_desc(axes.x)
