@@ -10,7 +10,7 @@ use crate::floor::serve_floor;
 use crate::measure;
 use crate::report;
 use crate::results::{Machine, Results};
-use crate::system::{Certificates, Kind, Launch, find};
+use crate::system::{Certificates, Kind, Launch, end_on_signals, find};
 use crate::through_client::AllocationCounter;
 
 use suite::Field;
@@ -35,6 +35,7 @@ pub fn execute(arguments: &Arguments) -> Result<()> {
 /// As [`execute`].
 pub fn execute_counting(arguments: &Arguments, counter: Option<AllocationCounter>) -> Result<()> {
     measure::raise_file_limit()?;
+    end_on_signals()?;
     match &arguments.command {
         Command::Run(arguments) => run::execute(arguments),
         Command::Suite(arguments) => suite::execute(Field::Ours, arguments),
@@ -100,6 +101,7 @@ fn launch(
             kind.name()
         )
     })?;
+    let environment = pin.environment()?;
     Ok(Launch {
         kind,
         // Not the file behind a link: some programs do what the link's name says.
@@ -108,7 +110,7 @@ fn launch(
         certificates: certificates.clone(),
         processor: places.server,
         environment: if kind == Kind::Kv {
-            pin.environment()?
+            environment
         } else {
             Vec::new()
         },

@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,11 +21,14 @@ use crate::protocol::NativeKey;
 use crate::trial;
 
 mod certificates;
+mod children;
 mod launch;
 
 pub(crate) use certificates::Certificates;
+use children::Guard;
 use launch::Prepared;
 
+pub(crate) use children::end_on_signals;
 pub(crate) use launch::{Launch, find};
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,18 +124,6 @@ pub(crate) struct Server {
     pub description: String,
 }
 
-/// A child process that ends with this value.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill, and the wait returns at once.
-        let killed = self.0.kill();
-        let waited = self.0.wait();
-        debug_assert!(killed.is_ok() && waited.is_ok());
-    }
-}
-
 impl Server {
     /// Starts a server on a free port and waits until it opens a session.
     ///
@@ -176,7 +167,7 @@ impl Server {
         })?;
         target.process = Some(Process::new(child.id()));
         let mut server = Self {
-            child: Guard(child),
+            child: Guard::new(child, directory.path().to_owned()),
             directory,
             target,
             started_in: Duration::ZERO,
@@ -209,9 +200,7 @@ impl Server {
 
     /// Waits for the server to end, at most this long.
     fn ends_within(&self, time: Duration) -> Result<bool> {
-        let pid = i32::try_from(self.child.0.id())
-            .ok()
-            .and_then(Pid::from_raw);
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let process = pidfd_open(pid.context("the server's id")?, PidfdFlags::empty())?;
         let timeout = Timespec::try_from(time)?;
         match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
@@ -233,7 +222,7 @@ impl Server {
     /// Its process.
     #[must_use]
     pub(crate) fn process(&self) -> Process {
-        Process::new(self.child.0.id())
+        Process::new(self.child.id())
     }
 }
 

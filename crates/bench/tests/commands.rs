@@ -114,3 +114,31 @@ fn shapes_that_make_no_sense_are_refused_in_words() {
         assert!(error.contains(word), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn a_signal_ends_the_server_too() {
+    let mut bench = Ended(
+        Command::new(env!("CARGO_BIN_EXE_kv-bench"))
+            .args(["run", "--system", "floor", "--no-fill", "--keys", "1000"])
+            .args(["--runs", "9", "--duration", "0.3", "--warm-up", "0.01"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    // The first words come after the first run: the server is there.
+    let mut line = String::new();
+    let stderr = bench.0.stderr.take().unwrap();
+    BufReader::new(stderr).read_line(&mut line).unwrap();
+    assert!(line.starts_with("run 1"), "{line}");
+    let children = format!("/proc/{0}/task/{0}/children", bench.0.id());
+    let server: u32 = std::fs::read_to_string(children)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let term = Command::new("kill").arg(bench.0.id().to_string()).status();
+    assert!(term.unwrap().success());
+    assert_eq!(bench.0.wait().unwrap().code(), Some(143));
+    assert!(!std::path::Path::new(&format!("/proc/{server}")).exists());
+}

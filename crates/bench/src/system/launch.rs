@@ -68,7 +68,13 @@ impl Launch {
             .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
             .unwrap_or_default();
         let first = version.lines().next().unwrap_or_default();
-        let mut text = format!("{}: {first}", self.kind.name());
+        let settings = match self.kind {
+            Kind::Kv => "memory engine, log level warn, no admin listener",
+            Kind::Redis | Kind::Valkey => "--save '' --appendonly no",
+            Kind::Memcached => "-t 1 -m 8192 -I 2m",
+            Kind::Floor => "echo on raw system calls",
+        };
+        let mut text = format!("{}: {first}; {settings}", self.kind.name());
         for (name, value) in &self.environment {
             let _ = write!(text, " {name}={value}");
         }

@@ -22,15 +22,18 @@ fn is_running(pid: u32) -> bool {
 
 #[test]
 fn a_child_ends_with_its_guard_also_when_a_test_fails_under_it() {
-    let start = || Guard(Command::new("sleep").arg("600").spawn().unwrap());
+    let start = || {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        Guard::new(child, "/nonexistent".into())
+    };
     let guard = start();
-    let pid = guard.0.id();
+    let pid = guard.id();
     assert!(is_running(pid));
     drop(guard);
     assert!(!is_running(pid));
 
     let guard = start();
-    let pid = guard.0.id();
+    let pid = guard.id();
     let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _guard = guard;
         panic!("on purpose");
