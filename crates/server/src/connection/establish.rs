@@ -191,7 +191,7 @@ where
                 }
                 let silent = !begun;
                 let read = tokio::select! {
-                    read = std::future::poll_fn(|cx| input.poll_fill(cx, stream)) => read?,
+                    read = std::future::poll_fn(|cx| input.poll_fill(cx, stream, |_| None)) => read?,
                     () = shared.registry.draining(), if silent => return Err(Failure::Draining),
                 };
                 begun = true;

@@ -17,6 +17,8 @@ use super::pool;
 const SLICES_MAX: usize = 32;
 /// Places of frames that an idle connection keeps room for: those of a run.
 const KEPT_PLACES: usize = 64;
+/// Bytes that have left and may stand in front of what waits.
+const SENT_KEPT_MAX: usize = 64 * 1024;
 
 /// Output of one connection.
 #[derive(Default)]
@@ -167,6 +169,11 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Memory held: what waits, and room that is not used.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.segment_bytes + self.buf.capacity() + self.detached_bytes
+    }
+
     /// Writes until everything sealed has left or the socket takes no more. Returns the bytes that
     /// left; `Pending` when none did and some wait.
     pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
@@ -230,7 +237,20 @@ impl Outbox {
         if self.sent == self.buf.len() {
             self.sent = 0;
             self.buf.clear();
+        } else if self.sent >= SENT_KEPT_MAX && self.sent >= self.buf.len() / 2 {
+            self.forget_sent();
         }
+    }
+
+    /// Drops what has left from the front of the tail. A peer that always leaves something waiting
+    /// would have all it ever got kept otherwise. Moves no more bytes than have left since the last
+    /// time.
+    fn forget_sent(&mut self) {
+        self.buf.drain(..self.sent);
+        for start in &mut self.unsealed {
+            *start = start.saturating_sub(self.sent);
+        }
+        self.sent = 0;
     }
 
     /// The tail buffer, for frames that seal themselves (KEY_UPDATE). Everything must be sealed.
@@ -320,6 +340,50 @@ mod tests {
         }
         assert!(input.is_empty());
         outbox.release_if_empty();
+    }
+
+    /// Takes so many bytes at each write.
+    struct Sip(usize);
+
+    impl AsyncWrite for Sip {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match std::mem::take(&mut self.0).min(bytes.len()) {
+                0 => Poll::Pending,
+                taken => Poll::Ready(Ok(taken)),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// R1: a peer that reads, and never all of it.
+    #[test]
+    fn what_has_left_is_not_kept_while_something_always_waits() {
+        let (mut sealer, _) = keys(Suite::Hmac);
+        let mut outbox = Outbox::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let value = [7; 10_000];
+        outbox.frame(FrameHead::new(Opcode::Ok, 1), &[], &[], &value);
+        for id in 2..2_000 {
+            let before = outbox.len();
+            outbox.frame(FrameHead::new(Opcode::Ok, id), &[], &[], &value);
+            outbox.seal(&mut sealer);
+            let added = outbox.len() - before;
+            let left = outbox.poll_flush(&mut cx, &mut Sip(added));
+            assert!(matches!(left, Poll::Ready(Ok(left)) if left == added));
+        }
+        assert!(outbox.len() < 20_000 && !outbox.is_empty());
+        assert!(outbox.held_bytes() < 512 * 1024, "{}", outbox.held_bytes());
     }
 
     #[test]

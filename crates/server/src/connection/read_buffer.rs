@@ -23,12 +23,15 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     /// Reads what the socket has, at most the room there is. `Ready(Ok(0))` is the end of the stream.
+    /// `wanted` says how many bytes the frame at the front needs in all; it is asked when the buffer is
+    /// full of it.
     pub(super) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         stream: &mut S,
+        wanted: impl FnOnce(&[u8]) -> Option<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.make_room();
+        self.make_room(wanted);
         let Some(room) = self.bytes.get_mut(self.end..) else {
             return Poll::Ready(Ok(0));
         };
@@ -39,7 +42,7 @@ impl ReadBuffer {
         Poll::Ready(Ok(read))
     }
 
-    fn make_room(&mut self) {
+    fn make_room(&mut self, wanted: impl FnOnce(&[u8]) -> Option<usize>) {
         if self.bytes.is_empty() {
             self.bytes = pool::take_input();
         }
@@ -51,8 +54,12 @@ impl ReadBuffer {
             self.end -= self.start;
             self.start = 0;
         } else {
-            // Full of one incomplete frame: double, since as much has arrived.
-            let len = self.bytes.len() * 2;
+            // Full of one incomplete frame: double, since as much has arrived, and not beyond it.
+            let len = self.bytes.len();
+            let needed = wanted(&self.bytes).filter(|&needed| needed > len);
+            let doubled = len.saturating_mul(2);
+            let len = needed.map_or(doubled, |needed| needed.min(doubled));
+            self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);
         }
     }
@@ -97,9 +104,24 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     async fn fill(buffer: &mut ReadBuffer, mut source: &[u8]) -> usize {
-        std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source))
+        std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, |_| None))
             .await
             .unwrap()
+    }
+
+    /// P5: a frame just above a power of two does not get twice its size.
+    #[tokio::test]
+    async fn it_does_not_grow_beyond_the_frame_at_its_front() {
+        let frame = 64 * 1024 + 48;
+        let bytes = vec![7u8; 1 << 20];
+        let mut buffer = ReadBuffer::default();
+        while buffer.len() < frame {
+            let mut source = bytes.as_slice();
+            let read =
+                std::future::poll_fn(|cx| buffer.poll_fill(cx, &mut source, |_| Some(frame)));
+            assert!(read.await.unwrap() > 0);
+        }
+        assert_eq!((buffer.len(), buffer.capacity()), (frame, frame));
     }
 
     #[tokio::test]

@@ -156,7 +156,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.may_read() {
             return false;
         }
-        match self.input.poll_fill(cx, &mut self.stream) {
+        let opener = &self.opener;
+        let wanted = |front: &[u8]| opener.wanted(front);
+        match self.input.poll_fill(cx, &mut self.stream, wanted) {
             Poll::Pending => false,
             Poll::Ready(Ok(0)) => {
                 let end = if self.core.version_1 {

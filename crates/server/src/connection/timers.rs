@@ -53,8 +53,11 @@ impl Timers {
         if next < self.armed || self.armed <= now {
             self.armed = next;
             self.sleep.as_mut().reset(next);
-            // Registers the waker; it is not over yet, or the task wakes at once.
-            if self.sleep.as_mut().poll(cx).is_ready() {
+            // Registers the waker; it is not over yet, or the task wakes at once. Outside of the
+            // task's budget: a timer that was not asked because the budget was used up would never
+            // wake anybody, since it is asked once.
+            let sleep = std::pin::pin!(tokio::task::unconstrained(self.sleep.as_mut()));
+            if sleep.poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
         }
@@ -64,5 +67,42 @@ impl Timers {
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.armed <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Poll;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_fires_also_when_it_was_armed_with_the_tasks_budget_used_up() {
+        let began = Instant::now();
+        let due = began + Duration::from_secs(1);
+        let mut timers = Timers::new(began);
+        let mut polls = 0;
+        let fired = std::future::poll_fn(move |cx| {
+            let now = Instant::now();
+            if timers.is_due(now) {
+                return Poll::Ready(now);
+            }
+            polls += 1;
+            if polls == 1 {
+                // As a poll that read and wrote until it had to yield.
+                let used_up = (0..1_000).any(|_| {
+                    std::pin::pin!(tokio::task::consume_budget())
+                        .poll(cx)
+                        .is_pending()
+                });
+                assert!(used_up);
+            }
+            timers.arm(cx, now, due);
+            Poll::Pending
+        });
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(fired);
+        let waited = tokio::time::timeout(Duration::from_secs(60), task.join_next()).await;
+        let at = waited.unwrap().unwrap().unwrap();
+        assert!(at >= due && at < due + Duration::from_millis(10));
     }
 }
