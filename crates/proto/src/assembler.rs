@@ -273,6 +273,14 @@ impl Assembler {
         self.partials.contains_key(&request_id)
     }
 
+    /// Whether a message with this id is under way and was refused: its bytes are swallowed.
+    #[must_use]
+    pub fn is_refused(&self, request_id: u32) -> bool {
+        self.partials
+            .get(&request_id)
+            .is_some_and(Partial::is_swallowed)
+    }
+
     /// How many messages are under way, the swallowed ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,20 +7,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Points that return per millisecond: ten cheap frames.
-const POINTS_PER_MS: u64 = 2_560;
+const POINTS_PER_MS: i64 = 2_560;
 
-/// Points of one connection.
+/// Points of one connection. They can be owed: the frames of one read are handled together, and what
+/// they cost beyond the budget is paid by the pause behind them.
 pub(super) struct CheapBudget {
-    points: u64,
-    full: u64,
-    cost: u64,
+    points: i64,
+    full: i64,
+    cost: i64,
     refilled: Instant,
 }
 
 impl CheapBudget {
     pub(super) fn new(full: usize, cost: usize, now: Instant) -> Self {
-        let full = u64::try_from(full).unwrap_or(u64::MAX);
-        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+        let full = points(full);
+        let cost = points(cost);
         Self {
             points: full,
             full,
@@ -38,18 +39,20 @@ impl CheapBudget {
     #[inline]
     pub(super) fn refill(&mut self, useful_bytes: usize) {
         if self.points < self.full {
-            let bytes = u64::try_from(useful_bytes).unwrap_or(u64::MAX);
+            let bytes = points(useful_bytes);
             self.points = self.points.saturating_add(bytes).min(self.full);
         }
     }
 
     /// Until when reading pauses; `None` while there are points.
     pub(super) fn paused_until(&mut self, now: Instant) -> Option<Instant> {
-        if self.points >= self.cost {
+        if self.points >= self.full {
+            // Time before the budget was touched earns nothing.
+            self.refilled = now;
             return None;
         }
         let elapsed = now.saturating_duration_since(self.refilled);
-        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         self.points = self
             .points
             .saturating_add(ms.saturating_mul(POINTS_PER_MS))
@@ -57,8 +60,14 @@ impl CheapBudget {
         if ms > 0 {
             self.refilled = now;
         }
-        (self.points < self.cost).then(|| now + Duration::from_millis(1))
+        let missing = u64::try_from(self.cost.saturating_sub(self.points)).unwrap_or(0);
+        let wait = missing.div_ceil(POINTS_PER_MS.unsigned_abs());
+        (missing > 0).then(|| now + Duration::from_millis(wait))
     }
+}
+
+fn points(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -88,5 +97,25 @@ mod tests {
         );
         budget.refill(256);
         assert_eq!(budget.paused_until(start + Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn what_one_read_costs_beyond_the_budget_is_paid_by_the_pause() {
+        let start = Instant::now();
+        let mut budget = CheapBudget::new(25_600, 256, start);
+        // A long silence earns no more than a full budget.
+        let now = start + Duration::from_secs(3_600);
+        assert_eq!(budget.paused_until(now), None);
+        for _ in 0..400 {
+            budget.charge();
+        }
+        let until = budget.paused_until(now).unwrap();
+        assert_eq!(until, now + Duration::from_millis(31));
+        assert!(
+            budget
+                .paused_until(until - Duration::from_millis(1))
+                .is_some()
+        );
+        assert_eq!(budget.paused_until(until), None);
     }
 }

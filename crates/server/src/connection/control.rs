@@ -71,6 +71,11 @@ impl Core {
 
     /// CANCEL of what has no final answer yet is answered with END; of anything else it is too late.
     pub(super) fn cancel(&mut self, request_id: u32) {
+        if self.assembler.is_refused(request_id) {
+            // It has had its final answer; CANCEL says that no more of it comes [P-9.6].
+            self.assembler.abort(request_id);
+            return;
+        }
         if self.assembler.abort(request_id) || self.streams.cancel(request_id) {
             self.recorder.cancelled(1);
             return reply::end(&mut self.egress, request_id);

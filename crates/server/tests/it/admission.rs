@@ -93,7 +93,7 @@ async fn each_client_has_its_own_rate() {
         client.get(b"k").await.unwrap();
     }
     let refused = call(&mut client, Opcode::Get, plain(), b"k", &[]).await;
-    let (code, retry_after, _) = kv_testkit::raw::error(&refused);
+    let (code, retry_after, _) = raw::error(&refused);
     assert_eq!(code, ErrorCode::RateLimited);
     assert!((1..=3_600_000).contains(&retry_after), "{retry_after}");
     let again = call(&mut server.raw().await, Opcode::Get, plain(), b"k", &[]).await;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use kv_client::{MultiplexedClient, Retry};
 use kv_proto::{ErrorCode, Extensions, Opcode, PREFIX_LEN, Secret};
 use kv_server::{Command, Stopped};
-use kv_service::Engine;
 use kv_testkit::engine::{Gate, SlowEngine};
 use kv_testkit::raw;
 use kv_testkit::wait::{until, within};
