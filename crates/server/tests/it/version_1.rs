@@ -43,10 +43,10 @@ async fn get_set_and_del_work_without_a_session() {
             .is(Opcode::NotFound)
     );
     let large = noise(1, 900_000);
-    let frame = client.seal(FrameHead::new(Opcode::Set, 50), &[], b"big", &large);
+    let frame = client.seal(FrameHead::new(Opcode::Set, 2_000_000), &[], b"big", &large);
     client.send_bytes(&frame).await.unwrap();
     assert_ok(&next(&mut client).await);
-    let frame = client.seal(FrameHead::new(Opcode::Get, 51), &[], b"big", &[]);
+    let frame = client.seal(FrameHead::new(Opcode::Get, 2_000_001), &[], b"big", &[]);
     client.send_bytes(&frame).await.unwrap();
     assert!(next(&mut client).await.value == large);
 }
