@@ -30,6 +30,7 @@ mod timers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use kv_proto::{CloseReason, Limit};
 use kv_service::{Closure, FrameRejection, LibraryGuard, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
@@ -91,12 +92,14 @@ async fn serve<S>(
 {
     let (id, address) = (arrived.id, arrived.address);
     let opened = Box::pin(open(stream, carrier, timeout, arrived, &shared)).await;
-    let Some((mut session, guards)) = opened else { return };
+    let Some((mut session, guards)) = opened else {
+        return;
+    };
     let end = (&mut *session).await;
     drop(guards);
     session.release();
     on_end(id, address, &end, &shared);
-    let Session { stream, .. } = *session;
+    let stream = session.into_stream();
     Box::pin(linger(stream, end)).await;
 }
 
@@ -111,9 +114,15 @@ async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let Arrived { id, address, unauthenticated } = arrived;
-    let opened =
-        tokio::time::timeout(timeout, establish::handshake(&mut stream, id, &carrier, shared));
+    let Arrived {
+        id,
+        address,
+        unauthenticated,
+    } = arrived;
+    let opened = tokio::time::timeout(
+        timeout,
+        establish::handshake(&mut stream, id, &carrier, shared),
+    );
     let opened = match opened.await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => {
@@ -131,8 +140,12 @@ where
     let membership = crate::registry::join(shared, Arc::clone(&peer));
     let library = shared.library(&peer.software);
     tracing::debug!(conn_id = id, peer = ?address, identity = %peer.identity, "session open");
-    let mut session =
-        Box::new(Session::new(stream, opened.input, opened.opener, opened.core));
+    let mut session = Box::new(Session::new(
+        stream,
+        opened.input,
+        opened.opener,
+        opened.core,
+    ));
     session.walk();
     Some((session, (membership, library)))
 }
@@ -164,11 +177,14 @@ fn on_end(id: u64, address: Option<SocketAddr>, end: &End, shared: &Shared) {
         End::Drained => Closure::Drain,
         End::Killed => Closure::Killed,
         End::Revoked => Closure::Auth,
+        End::Close(CloseReason::Limit(Limit::OutboundBytes)) => Closure::Slow,
         End::Io(_) | End::Close(_) => Closure::Error,
         End::Overdue(due::Overdue::Silent) => Closure::Idle,
         End::Overdue(_) => Closure::Slow,
     };
-    if let End::Close(reason) = end {
+    if let End::Close(reason) = end
+        && closure == Closure::Error
+    {
         shared.metrics.frame_rejected(frame_rejection(*reason));
         tracing::debug!(conn_id = id, peer = ?address, %reason, "connection refused a frame");
     } else {
@@ -178,8 +194,7 @@ fn on_end(id: u64, address: Option<SocketAddr>, end: &End, shared: &Shared) {
 }
 
 /// The label of a refused frame.
-fn frame_rejection(reason: kv_proto::CloseReason) -> FrameRejection {
-    use kv_proto::CloseReason;
+fn frame_rejection(reason: CloseReason) -> FrameRejection {
     match reason {
         CloseReason::Auth(_) => FrameRejection::BadMac,
         CloseReason::Limit(_) => FrameRejection::Oversize,
@@ -189,11 +204,4 @@ fn frame_rejection(reason: kv_proto::CloseReason) -> FrameRejection {
 }
 
 #[cfg(test)]
-mod size_probe {
-    #[test]
-    fn sizes() {
-        use super::*;
-        eprintln!("session {} core {} inflight {} assembler {} opener {} sealer {} egress {} streams {} timers {} peer {} budget {} recorder {} share {}",
-            size_of::<Session<tokio::net::TcpStream>>(), size_of::<core::Core>(), size_of::<inflight::InFlight>(), size_of::<kv_proto::Assembler>(), size_of::<kv_proto::Opener>(), size_of::<kv_proto::Sealer>(), size_of::<egress::Egress>(), size_of::<streams::Streams>(), size_of::<timers::Timers>(), size_of::<Peer>(), size_of::<budget::CheapBudget>(), size_of::<kv_service::Recorder>(), size_of::<kv_service::Share>());
-    }
-}
+mod tests;

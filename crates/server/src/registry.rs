@@ -69,19 +69,23 @@ impl Registry {
         })
     }
 
-    /// Ends the connection that holds the most memory; how much that is.
-    pub(crate) fn shed_largest(&self) -> Option<u64> {
-        let largest = self
-            .peers
-            .lock()
-            .values()
-            .max_by_key(|peer| peer.holding().0)
-            .cloned()?;
-        let held = largest.holding().0;
-        (held > 0).then(|| {
-            largest.mailbox.signal(|signals| signals.kill = true);
-            held
-        })
+    /// Ends the connections that hold the most, until they held `excess` bytes together: how many, and
+    /// how much they held.
+    pub(crate) fn shed(&self, excess: usize) -> (usize, u64) {
+        let mut peers = self.peers();
+        peers.sort_by_cached_key(|peer| std::cmp::Reverse(peer.holding().0));
+        let excess = u64::try_from(excess).unwrap_or(u64::MAX);
+        let (mut count, mut freed) = (0, 0);
+        for peer in peers {
+            let held = peer.holding().0;
+            if held == 0 || freed >= excess {
+                break;
+            }
+            peer.mailbox.signal(|signals| signals.kill = true);
+            count += 1;
+            freed += held;
+        }
+        (count, freed)
     }
 
     /// The connections, in the order in which they came.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use kv_proto::Secret;
 use kv_service::{
-    Accountant, Engine, KeyRing, KeyRingError, Metrics, Pressure, Scrape, Service, StoreSample,
-    Success, Sweeper,
+    Accountant, Engine, KeyRing, KeyRingError, Metrics, Scrape, Service, StoreSample, Success,
+    Sweeper,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -442,14 +442,16 @@ async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
         shared
             .accountant
             .set_stored(usize::try_from(stored).unwrap_or(usize::MAX));
-        let pressure = shared.accountant.pressure();
-        if pressure == Pressure::Shed
-            && let Some(held) = shared.registry.shed_largest()
-        {
-            tracing::warn!(
-                held_bytes = held,
-                "memory is short; the largest connection was shed"
-            );
+        let excess = shared.accountant.excess();
+        if excess > 0 {
+            let (connections, held) = shared.registry.shed(excess);
+            if connections > 0 {
+                tracing::warn!(
+                    connections,
+                    held_bytes = held,
+                    "memory is short; the largest connections were shed"
+                );
+            }
         }
     }
 }

@@ -110,6 +110,15 @@ impl Accountant {
         }
     }
 
+    /// How much has to go before nothing needs to be shed; 0 almost always.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        match self.pressure() {
+            Pressure::Shed => self.used().saturating_sub(self.shed_at).saturating_add(1),
+            Pressure::Normal | Pressure::RefuseStreams | Pressure::RefuseWrites => 0,
+        }
+    }
+
     /// Reserves bytes before they are allocated; `None` when they do not fit under the limit.
     ///
     /// Ask [`pressure`](Self::pressure) first whether this kind of work is still welcome.
@@ -221,6 +230,8 @@ mod tests {
         ] {
             account.set_stored(used);
             assert_eq!(account.pressure(), expected, "{used}");
+            account.set_stored(used.saturating_sub(account.excess()));
+            assert_ne!(account.pressure(), Pressure::Shed, "{used}");
         }
     }
 

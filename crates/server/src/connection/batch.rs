@@ -36,6 +36,10 @@ impl Core {
                 .iter()
                 .flatten()
                 .any(|(op, _)| self.inflight.blocks(op.key()));
+        // A part of it may have to wait. Refused then, it would be half applied and said not to be.
+        if let Err(reject) = self.admit_waiting(meta.request_id) {
+            return self.reject(meta, &reject);
+        }
         if atomic {
             self.batch_atomic(meta, &items, blocked);
         } else {
@@ -264,6 +268,13 @@ impl Core {
 pub(super) struct BatchPlan {
     done: BatchBody,
     items: Vec<Result<Meta, (Meta, Reject)>>,
+}
+
+impl BatchPlan {
+    /// Memory held by the replies that are there already.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.done.bytes.len()
+    }
 }
 
 /// The value of a BATCH reply: inner frames, without tags.

@@ -6,6 +6,8 @@ use kv_proto::{
     ProtocolViolation, decompress,
 };
 
+use kv_service::Pressure;
+
 use super::core::Core;
 use super::intake::Parts;
 use super::request::{Meta, Reject};
@@ -73,7 +75,8 @@ impl Core {
             return Err(ProtocolViolation::RequestId.into());
         }
         let growth = self.assembler.growth(&fragment);
-        let crowded = growth > 0 && !self.allows_partial(growth);
+        let pressed = first && self.shared.accountant.pressure() >= Pressure::RefuseStreams;
+        let crowded = growth > 0 && (pressed || !self.allows_partial(growth));
         match self.assembler.accept(self.monotonic_ms(), &fragment) {
             Ok(Assembly::Pending) if crowded => {
                 self.assembler.refuse(request_id);

@@ -51,6 +51,7 @@ impl Core {
             Opcode::KeyUpdate => Ok(()),
             Opcode::Goodbye => {
                 self.intake = Intake::Ended;
+                self.end_streams();
                 Ok(())
             }
             _ => Err(ProtocolViolation::UnexpectedFrame.into()),

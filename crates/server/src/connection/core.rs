@@ -157,11 +157,20 @@ impl Core {
         self.inflight.is_empty() && self.streams.is_empty() && self.egress.is_idle()
     }
 
+    /// Whether so much waits here that nothing further is read: output the peer does not take, or
+    /// requests that are under way.
+    pub(super) fn is_backed_up(&self) -> bool {
+        let limits = &self.shared.config.limits;
+        self.egress.waiting_bytes() >= limits.output_soft_bytes.get()
+            || self.inflight.bytes() >= limits.max_partial_bytes_per_connection.get()
+    }
+
     /// Memory this connection holds, for the accountant.
     pub(super) fn held_bytes(&self) -> usize {
         self.assembler
             .retained_bytes()
-            .saturating_add(self.egress.out.len())
+            .saturating_add(self.egress.held_bytes())
+            .saturating_add(self.inflight.bytes())
     }
 
     /// Milliseconds to wait when a rate limit is passed.

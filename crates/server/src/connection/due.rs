@@ -24,35 +24,57 @@ pub(crate) enum Overdue {
     NotReading,
 }
 
+/// How long a session whose key was revoked may take to be told so.
+const REVOKED: Duration = Duration::from_millis(500);
+
 /// The earliest time at which something may be due.
 pub(super) fn next<S>(session: &Session<S>, paused: Option<Instant>) -> Instant {
     let limits = &session.core.shared.config.limits;
     let timers = &session.timers;
-    let silence = limits.keep_alive_interval.saturating_mul(timers.pinged + 1);
-    let mut next = timers.received + silence;
+    let mut next = timers.keys_since + Duration::from_millis(KEY_AGE_MS_MAX);
     let mut earlier = |at: Option<Instant>| {
         if let Some(at) = at {
             next = next.min(at);
         }
     };
+    if session.ending.is_some() {
+        earlier(farewell_ends(session));
+        return next;
+    }
     earlier(paused);
-    earlier(
-        timers
-            .frame_began
-            .map(|began| began + frame_check(limits, began, session.core.instant)),
-    );
+    if listens(session) {
+        let silence = limits.keep_alive_interval.saturating_mul(timers.pinged + 1);
+        earlier(Some(timers.received + silence));
+        earlier(
+            timers
+                .frame_began
+                .map(|began| began + frame_check(limits, began, session.core.instant)),
+        );
+        if let Some(ms) = session.core.assembler.next_deadline() {
+            earlier(Some(session.core.peer.since + Duration::from_millis(ms)));
+        }
+    }
     if !session.core.egress.out.is_empty() {
         earlier(Some(timers.sent + limits.output_stall_timeout));
     }
     earlier(session.core.inflight.next_deadline());
     earlier(session.core.streams.next_deadline());
-    if let Some(ms) = session.core.assembler.next_deadline() {
-        earlier(Some(session.core.peer.since + Duration::from_millis(ms)));
-    }
-    earlier(Some(
-        timers.keys_since + Duration::from_millis(KEY_AGE_MS_MAX),
-    ));
     next
+}
+
+/// Whether what the peer says would be heard; if not, its silence is no fault.
+fn listens<S>(session: &Session<S>) -> bool {
+    session.held_back.is_none() && session.core.intake != Intake::Ended
+}
+
+/// Until when a session that is over may write what it still owes.
+fn farewell_ends<S>(session: &Session<S>) -> Option<Instant> {
+    let since = session.ending_since?;
+    if matches!(session.ending, Some(End::Revoked)) {
+        return Some(since + REVOKED);
+    }
+    let limits = &session.core.shared.config.limits;
+    Some(since.max(session.timers.sent) + limits.output_stall_timeout)
 }
 
 /// When an incomplete frame is looked at next: at its deadline, then once per window of the least
@@ -69,8 +91,12 @@ fn frame_check(limits: &crate::config::Limits, began: Instant, now: Instant) -> 
 /// Handles what is due.
 pub(super) fn handle<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<S>) {
     let now = session.core.instant;
+    if session.ending.is_some() {
+        session.abandoned |= farewell_ends(session).is_some_and(|ends| ends <= now);
+        return;
+    }
     if let Some(overdue) = overdue(session, now) {
-        session.ending.get_or_insert(End::Overdue(overdue));
+        session.ending = Some(End::Overdue(overdue));
         return;
     }
     let limits = &session.core.shared.config.limits;
@@ -78,7 +104,7 @@ pub(super) fn handle<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<S>
     let due = limits
         .keep_alive_interval
         .saturating_mul(session.timers.pinged + 1);
-    if silence >= due && session.core.intake != Intake::Ended && !session.core.version_1 {
+    if silence >= due && listens(session) && !session.core.version_1 {
         session.timers.pinged += 1;
         let head = FrameHead::new(Opcode::ServerPing, 0);
         session
@@ -91,14 +117,17 @@ pub(super) fn handle<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<S>
 fn overdue<S>(session: &mut Session<S>, now: Instant) -> Option<Overdue> {
     let limits = &session.core.shared.config.limits;
     let timers = &session.timers;
+    let stalled = now.saturating_duration_since(timers.sent) >= limits.output_stall_timeout;
+    if stalled && !session.core.egress.out.is_empty() {
+        return Some(Overdue::NotReading);
+    }
+    if !listens(session) {
+        return None;
+    }
     let misses = u32::try_from(limits.keep_alive_misses.get()).unwrap_or(u32::MAX);
     let silence = now.saturating_duration_since(timers.received);
     if silence >= limits.keep_alive_interval.saturating_mul(misses) {
         return Some(Overdue::Silent);
-    }
-    let stalled = now.saturating_duration_since(timers.sent) >= limits.output_stall_timeout;
-    if stalled && !session.core.egress.out.is_empty() {
-        return Some(Overdue::NotReading);
     }
     if let Some(began) = timers.frame_began {
         let elapsed = now.saturating_duration_since(began);

@@ -114,6 +114,15 @@ impl Egress {
         self.turns.is_empty() && self.out.is_empty()
     }
 
+    /// Memory held by what waits. A value that the store shares counts here too: it may be gone from
+    /// there.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.out
+            .held_bytes()
+            .saturating_add(self.turns.remaining())
+            .saturating_add(self.behind_bytes)
+    }
+
     /// Bytes that wait, in the outbox and behind it.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.out

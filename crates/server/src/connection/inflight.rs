@@ -57,6 +57,7 @@ pub(super) struct Waiting {
     /// Not started yet.
     parked: Option<Batch>,
     keys: Vec<Bytes>,
+    bytes: usize,
     /// In how many of its keys' queues it is not the first.
     behind: usize,
 }
@@ -76,7 +77,29 @@ pub(super) struct InFlight {
     by_request: HashMap<u32, Token>,
     order: HashMap<Bytes, VecDeque<Token>>,
     deadlines: BTreeMap<(Instant, Token), ()>,
+    /// What the waiting requests hold.
+    bytes: usize,
     next: u64,
+}
+
+/// What a waiting operation holds besides its key, which is held twice, and its value.
+const OP_BYTES: usize = 256;
+
+/// What work holds while it waits.
+fn held_by(work: &Work) -> usize {
+    let op_bytes = |op: &kv_service::OwnedOp| {
+        let op = op.as_op();
+        let value = match op {
+            kv_service::Op::Set { value, .. } => value.len(),
+            _ => 0,
+        };
+        OP_BYTES + 2 * op.key().len() + value
+    };
+    let done = match work {
+        Work::Planned(_, plan) => plan.held_bytes(),
+        Work::Single(_) | Work::Batch(..) => 0,
+    };
+    work.batch().ops.iter().map(op_bytes).sum::<usize>() + done
 }
 
 impl InFlight {
@@ -89,6 +112,11 @@ impl InFlight {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Memory held by what waits.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether the request id is taken.
@@ -110,6 +138,8 @@ impl InFlight {
     /// Adds a request.
     pub(super) fn add(&mut self, meta: Meta, work: Work, deadline: Option<Instant>) -> Added {
         let token = self.token();
+        let bytes = held_by(&work);
+        self.bytes += bytes;
         let mut keys: Vec<Bytes> = work
             .batch()
             .ops
@@ -148,6 +178,7 @@ impl InFlight {
                 cancelled: false,
                 parked,
                 keys,
+                bytes,
                 behind,
             },
         );
@@ -157,6 +188,7 @@ impl InFlight {
     /// Takes a request that ended, and names those that can start now.
     pub(super) fn finish(&mut self, token: Token) -> Option<(Waiting, Vec<(Token, Batch)>)> {
         let waiting = self.waiting.remove(&token)?;
+        self.bytes = self.bytes.saturating_sub(waiting.bytes);
         self.forget_request(waiting.meta.request_id, token);
         if let Some(deadline) = waiting.deadline {
             self.deadlines.remove(&(deadline, token));
@@ -323,6 +355,32 @@ mod tests {
         assert!(inflight.cancel(2).is_none());
         let started = inflight.finish(first).unwrap().1;
         assert_eq!(ids(started, &inflight), [3]);
+    }
+
+    #[test]
+    fn what_waits_is_counted_until_it_ends() {
+        let mut inflight = InFlight::default();
+        assert_eq!(inflight.bytes(), 0);
+        let set = Work::Single(Batch {
+            ops: vec![OwnedOp::Set {
+                key: Bytes::from_static(b"key"),
+                value: Bytes::from(vec![0; 10_000]),
+                content_type: 0,
+                expiry: kv_service::Expiry::Never,
+                condition: kv_service::Condition::Always,
+                previous: false,
+            }],
+            atomic: false,
+        });
+        let first = start(inflight.add(Meta::get(1), set, None));
+        inflight.add(Meta::get(2), single("key"), None);
+        let both = inflight.bytes();
+        assert!(both > 10_000 + 2 * OP_BYTES);
+        inflight.finish(first).unwrap();
+        assert!(inflight.bytes() > 0 && inflight.bytes() < both - 10_000);
+        let (token, _) = inflight.cancel(2).unwrap();
+        inflight.finish(token).unwrap();
+        assert_eq!(inflight.bytes(), 0);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Core {
             if run.is_full() {
                 run.execute(self);
                 self.calm = self.is_calm();
-                if self.egress.out.len() >= output_max || self.intake == Intake::Ended {
+                if self.egress.waiting_bytes() >= output_max || self.intake == Intake::Ended {
                     break Ok(());
                 }
             }
@@ -37,6 +37,10 @@ impl Core {
                         break Err(reason);
                     }
                     if self.intake == Intake::Ended {
+                        break Ok(());
+                    }
+                    // What is no key command was answered here and now, at any length.
+                    if run.is_empty() && self.egress.waiting_bytes() >= output_max {
                         break Ok(());
                     }
                 }

@@ -42,6 +42,10 @@ impl<'b> Run<'b> {
         debug_assert!(added, "a full run is executed first");
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.ops.is_full()
     }

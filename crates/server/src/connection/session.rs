@@ -60,6 +60,12 @@ pub(super) struct Session<S> {
     finished: Vec<Finished>,
     /// Reading pauses until then (cheap-frame budget).
     paused: Option<Instant>,
+    /// Since when nothing is read because of what waits here: the peer's silence is not its own.
+    pub(super) held_back: Option<Instant>,
+    /// When the session was found to be over while output waited.
+    pub(super) ending_since: Option<Instant>,
+    /// What still waits to be written is given up.
+    pub(super) abandoned: bool,
     goaway_sent: bool,
     goodbye_sent: bool,
 }
@@ -76,6 +82,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ending: None,
             finished: Vec::new(),
             paused: None,
+            held_back: None,
+            ending_since: None,
+            abandoned: false,
             goaway_sent: false,
             goodbye_sent: false,
         }
@@ -147,8 +156,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         self.paused = self.core.budget.paused_until(self.core.instant);
-        let soft = self.core.shared.config.limits.output_soft_bytes.get();
-        self.paused.is_none() && self.core.egress.waiting_bytes() < soft
+        let backed_up = self.core.is_backed_up();
+        if backed_up != self.held_back.is_some() {
+            self.hold_back(backed_up);
+        }
+        self.paused.is_none() && !backed_up
+    }
+
+    /// Notes that reading stops or goes on. For the time in between the peer had no chance to say
+    /// anything, so its time limits move by as much.
+    fn hold_back(&mut self, begins: bool) {
+        let now = self.core.instant;
+        if begins {
+            self.core.recorder.stalled();
+            self.held_back = Some(now);
+        } else if let Some(since) = self.held_back.take() {
+            let held = now.saturating_duration_since(since);
+            self.timers.postpone(held);
+            let ms = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
+            self.core.assembler.postpone(ms);
+        }
     }
 
     /// Reads once and walks over what is there. Whether anything came.
@@ -161,12 +188,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match self.input.poll_fill(cx, &mut self.stream, wanted) {
             Poll::Pending => false,
             Poll::Ready(Ok(0)) => {
-                let end = if self.core.version_1 {
-                    End::Goodbye
+                if self.core.version_1 {
+                    // Version 1 has no GOODBYE: half a close is one.
+                    self.core.intake = Intake::Ended;
                 } else {
-                    End::Truncated
-                };
-                self.ending = Some(end);
+                    self.ending = Some(End::Truncated);
+                }
                 true
             }
             Poll::Ready(Ok(count)) => {
@@ -216,7 +243,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Seals and writes what is ready. `Some` when bytes left.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        self.core.egress.feed();
+        if self.ending.is_none() {
+            self.core.egress.feed();
+        }
         self.core.egress.out.seal(&mut self.core.sealer);
         self.update_keys();
         if self.core.egress.out.is_empty() {
@@ -284,12 +313,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn is_over(&self) -> bool {
         match &self.ending {
             None => false,
-            Some(End::Io(_) | End::Truncated | End::Overdue(_)) => true,
+            Some(_) if self.abandoned => true,
+            Some(End::Io(_) | End::Truncated | End::Overdue(_) | End::Killed) => true,
             Some(End::Close(_)) => !self.core.version_1 || self.core.egress.out.is_empty(),
-            Some(End::Goodbye | End::Drained | End::Killed | End::Revoked) => {
-                self.core.egress.out.is_empty()
-            }
+            Some(End::Goodbye | End::Drained | End::Revoked) => self.core.egress.out.is_empty(),
         }
+    }
+
+    /// The stream, without what the session held.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
     }
 
     /// Gives buffers back, for the time after the session.
@@ -303,6 +336,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.core.account(self.input.capacity()) && self.ending.is_none() {
             self.ending = Some(End::Killed);
             cx.waker().wake_by_ref();
+        }
+        if self.ending.is_some() {
+            self.ending_since.get_or_insert(self.core.instant);
         }
         let next = due::next(self, self.paused);
         self.timers.arm(cx, self.core.instant, next);
@@ -332,9 +368,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
                 this.walk();
                 progress = this.input.len() != before;
             }
-            progress |= this.core.advance_streams();
-            this.core.expire_requests();
-            this.conclude();
+            if this.ending.is_none() {
+                progress |= this.core.advance_streams();
+                this.core.expire_requests();
+                this.conclude();
+            }
             progress |= this.write(cx);
             this.check_output();
             this.core.finish_round(began);

@@ -38,6 +38,7 @@ struct Stream {
     deadline: Option<Instant>,
     /// A page that the engine could not give at once is on its way.
     pending: Option<Token>,
+    /// It has its final answer, and waits for that page only.
     cancelled: bool,
 }
 
@@ -57,9 +58,7 @@ impl Streams {
     }
 
     pub(super) fn contains(&self, request_id: u32) -> bool {
-        self.queue
-            .iter()
-            .any(|stream| stream.meta.request_id == request_id)
+        self.queue.iter().any(|stream| stream.is_named(request_id))
     }
 
     /// Adds credit; for a stream that is over it came too late and means nothing.
@@ -67,7 +66,7 @@ impl Streams {
         let found = self
             .queue
             .iter_mut()
-            .find(|stream| stream.meta.request_id == request_id);
+            .find(|stream| stream.is_named(request_id));
         if let Some(stream) = found {
             stream.credit = stream
                 .credit
@@ -80,15 +79,10 @@ impl Streams {
     /// Ends a stream. Whether it was open and not cancelled; the caller sends END. One whose page is
     /// on its way keeps its place until the page is there.
     pub(super) fn cancel(&mut self, request_id: u32) -> bool {
-        let Some(at) = self
-            .queue
-            .iter()
-            .position(|s| s.meta.request_id == request_id)
-        else {
+        let Some(at) = self.queue.iter().position(|s| s.is_named(request_id)) else {
             return false;
         };
         match self.queue.get_mut(at) {
-            Some(stream) if stream.cancelled => false,
             Some(stream) if stream.pending.is_some() => {
                 stream.cancelled = true;
                 true
@@ -104,6 +98,12 @@ impl Streams {
 }
 
 impl Stream {
+    /// Whether it is the open stream with this id. One that has its final answer has none: the client
+    /// may have used the id again.
+    const fn is_named(&self, request_id: u32) -> bool {
+        self.meta.request_id == request_id && !self.cancelled
+    }
+
     const fn is_ready(&self) -> bool {
         self.credit > 0 && self.pending.is_none() && !self.cancelled
     }
@@ -302,6 +302,20 @@ impl Core {
             Page::More | Page::NotNow | Page::Done => {
                 self.end_stream(meta);
             }
+        }
+    }
+
+    /// Ends all streams with END: the client said GOODBYE, so it grants no more credit [P-11.6].
+    pub(super) fn end_streams(&mut self) {
+        let mut open = Vec::new();
+        for stream in &mut self.streams.queue {
+            if !std::mem::replace(&mut stream.cancelled, true) {
+                open.push(stream.meta);
+            }
+        }
+        self.streams.queue.retain(|stream| stream.pending.is_some());
+        for meta in open {
+            self.end_stream(meta);
         }
     }
 

@@ -48,6 +48,12 @@ impl Timers {
         self.pinged = 0;
     }
 
+    /// Moves what the peer is held to by a time in which nothing was read from it.
+    pub(super) fn postpone(&mut self, held: Duration) {
+        self.received += held;
+        self.frame_began = self.frame_began.map(|began| began + held);
+    }
+
     /// Makes sure the task wakes at `next` or earlier.
     pub(super) fn arm(&mut self, cx: &mut Context<'_>, now: Instant, next: Instant) {
         if next < self.armed || self.armed <= now {
