@@ -725,7 +725,7 @@ def _(target):
     assert session.receive()[0] == "OK"
 
 
-@check("P-9.6 a message above max_message: TOO_LARGE, its pieces dropped, the session stays")
+@check("P-9.6 a message above max_message: TOO_LARGE, its pieces dropped, no further reply")
 def _(target):
     session = Session(target)
     size = session.welcome["max_message"] + 1
@@ -734,7 +734,6 @@ def _(target):
     session.send("SET", 1, 4, b"", b"", bytes(8192))
     session.alive(2)
     session.send("CANCEL", 1)
-    assert session.receive()[:2] == ("END", 1)
     session.alive(1)
 
 
