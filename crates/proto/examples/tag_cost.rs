@@ -3,7 +3,10 @@
 //!
 //! `cargo run --release -p kv-proto --example tag_cost`
 
-#![expect(clippy::disallowed_methods, reason = "an example that measures reads the clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an example that measures reads the clock"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;
