@@ -36,6 +36,7 @@ cargo xtask tidy                     rules of the house that no compiler checks
 cargo xtask test [ARGS]              all tests and doctests; ARGS go to the test runner
 cargo xtask bench [ARGS]             release build, then the standard set of kv-bench
 cargo xtask bench --counts           instructions of one small frame, against the baseline
+cargo xtask bench --comparisons      formats, compression, suites, multiplexing; writes the tables
 cargo xtask fuzz --smoke             every fuzz target for a few seconds, and the canary
 cargo xtask fuzz TARGET --time 60s   one fuzz target for a while";
 
