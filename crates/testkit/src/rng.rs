@@ -34,13 +34,13 @@ impl Rng {
     }
 }
 
-/// The first seed of a series: of the variable `KV_TEST_SEED`, or the one given. With the variable a
-/// test runs that one seed alone.
+/// The seeds of a test: `count` of them, or as many as the variable `KV_TEST_SEEDS` says, or with
+/// `KV_TEST_SEED` that one alone.
 #[must_use]
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
-    let given = std::env::var("KV_TEST_SEED").ok();
-    match given.and_then(|seed| seed.parse::<u64>().ok()) {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    match number("KV_TEST_SEED") {
         Some(seed) => seed..seed.saturating_add(1),
-        None => 0..count,
+        None => 0..number("KV_TEST_SEEDS").unwrap_or(count),
     }
 }

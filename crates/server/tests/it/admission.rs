@@ -166,16 +166,18 @@ async fn close_to_its_memory_limit_a_server_refuses_streams_then_writes_and_goes
     .await;
     assert_code(&refused, ErrorCode::Overloaded);
     client.set(b"still", b"taken").await.unwrap();
-    // 15.5: the second one, at 90 %.
-    fill(&mut client, 1_420..1_550).await;
+    // The second one, at 90 %.
+    let mut keys = 1_420_u32;
     let refused = until(async || {
-        let reply = call(&mut client, Opcode::Set, plain(), b"late", b"v").await;
+        keys += 1;
+        let (key, value) = (keys.to_be_bytes(), noise(1, 10_000));
+        let reply = call(&mut client, Opcode::Set, plain(), &key, &value).await;
         reply.is(Opcode::Err).then_some(reply)
     })
     .await;
     assert_code(&refused, ErrorCode::OutOfMemory);
     assert!(client.get(&7u32.to_be_bytes()).await.unwrap().unwrap() == noise(7, 10_000));
-    for key in 0..1_550u32 {
+    for key in 0..1_420u32 {
         let gone = call(&mut client, Opcode::Del, plain(), &key.to_be_bytes(), &[]).await;
         assert!(gone.is(Opcode::Ok), "deletes are taken");
     }
