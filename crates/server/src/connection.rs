@@ -119,11 +119,14 @@ where
         address,
         unauthenticated,
     } = arrived;
-    let opened = tokio::time::timeout(
-        timeout,
-        establish::handshake(&mut stream, id, &carrier, shared),
-    );
-    let opened = match opened.await {
+    let handshake = async {
+        tokio::select! {
+            biased;
+            opened = establish::handshake(&mut stream, id, &carrier, shared) => opened,
+            () = drained(shared) => Err(establish::Failure::Draining),
+        }
+    };
+    let opened = match tokio::time::timeout(timeout, handshake).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(failure)) => {
             establish::on_failure(&mut stream, id, address, &failure, shared).await;
@@ -138,6 +141,10 @@ where
     drop(unauthenticated);
     let peer = Arc::clone(&opened.core.peer);
     let membership = crate::registry::join(shared, Arc::clone(&peer));
+    if shared.keys.generation() != opened.generation {
+        // Keys changed before this session could be told.
+        peer.mailbox.signal(|signals| signals.recheck = true);
+    }
     let library = shared.library(&peer.software);
     tracing::debug!(conn_id = id, peer = ?address, identity = %peer.identity, "session open");
     let mut session = Box::new(Session::new(
@@ -148,6 +155,12 @@ where
     ));
     session.walk();
     Some((session, (membership, library)))
+}
+
+/// Ends when the server drains and a handshake that had begun had its time.
+async fn drained(shared: &Shared) {
+    shared.registry.draining().await;
+    tokio::time::sleep(LINGER).await;
 }
 
 /// Says that nothing follows, and waits a moment for the peer to have read it.

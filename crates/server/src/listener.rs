@@ -2,7 +2,8 @@
 //!
 //! Owns the sockets between the kernel's queue and a connection's task. A connection needs a place
 //! among all connections and one among those that have not authenticated yet; when there is none it
-//! waits in a bounded queue, and when that is full or takes too long it is refused with OVERLOADED.
+//! waits in a bounded queue, and when that is full or takes too long it is refused with OVERLOADED. An
+//! address that has too many without a session is refused at once.
 
 mod accept_error;
 mod slots;
@@ -93,9 +94,20 @@ impl Listener {
             // The peer is gone already, or the system lacks an option; the connection may still work.
             tracing::debug!(peer = %address, %error, "socket options");
         }
+        let address_waits = |waiting: &&Waiting| waiting.address.ip() == address.ip();
+        let of_address = self.waiting.iter().filter(address_waits).count();
+        if !self.slots.allows(address.ip(), of_address) {
+            // Waiting, it would take a place in the queue from others that have not had theirs.
+            return self.refuse(stream, Rejection::PerIp);
+        }
         let until = Instant::now() + self.shared.config.limits.waiting_timeout;
         if self.waiting.len() >= self.shared.config.limits.max_waiting_connections.get() {
-            return self.refuse(stream, Rejection::Limit);
+            let why = if self.slots.has_place_for_sessions() {
+                Rejection::Unauthenticated
+            } else {
+                Rejection::Limit
+            };
+            return self.refuse(stream, why);
         }
         self.waiting.push_back(Waiting {
             stream,
@@ -175,6 +187,9 @@ impl Listener {
             kv_proto::refusal(&mut out, self.shared.version_1_secret().as_ref(), text);
             // A new socket takes this at once; if it does not, the peer learns from the close.
             let told = stream.try_write(&out);
+            // What came and is not read would turn the close into a reset, which may overtake this.
+            let discarded = stream.try_read(&mut [0; 4096]);
+            tracing::trace!(?discarded, "not read");
             tracing::debug!(told = told.is_ok(), why = why.name(), "connection refused");
         }
     }

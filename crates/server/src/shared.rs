@@ -86,9 +86,10 @@ impl Shared {
         }
     }
 
-    /// A turn for a TLS handshake: more at once than there are cores only makes all of them slow.
-    pub(crate) async fn tls_turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.tls_turns.acquire().await.ok()
+    /// A turn for a step of a TLS handshake, if one is free: more at once than there are cores only
+    /// makes all of them slow.
+    pub(crate) fn tls_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.tls_turns.try_acquire().ok()
     }
 
     /// What the native handshake offers.

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kv_proto::{
-    AuthFailed, CloseReason, Established, FrameHead, KeyLookup, Opcode, Opener, Secret,
-    ServerHandshake, ServerRandom, ServerStep, Suite, Transport, typed::Writer, write_frame,
+    AuthFailed, CloseReason, Established, FrameHead, KeyLookup, Opcode, Opener, ProtocolViolation,
+    Secret, ServerHandshake, ServerRandom, ServerStep, Suite, Transport,
+    limits::HANDSHAKE_BODY_BYTES_MAX, typed::Writer, write_frame,
 };
 use kv_service::{AuthResult, Identity, KeyEntry, Mechanism, Permissions, TlsResult};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -53,6 +54,8 @@ pub(super) struct Opened {
     pub(super) opener: Opener,
     pub(super) input: ReadBuffer,
     pub(super) core: Core,
+    /// Of the keys in force when the session was granted: have they changed since?
+    pub(super) generation: u64,
 }
 
 /// Why there is no session.
@@ -124,18 +127,29 @@ async fn accept_tls<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _turn = shared.tls_turn().await;
     let Some(store) = &shared.certificates else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let acceptor = tokio_rustls::TlsAcceptor::from(store.current());
-    Ok((acceptor.accept(stream).await?, store.identity_from()))
+    let mut accept = std::pin::pin!(acceptor.accept(stream));
+    let accepted = std::future::poll_fn(|cx| {
+        // A turn is for computing. Held while waiting for the peer, a few silent ones would keep
+        // everybody else out.
+        let Some(_turn) = shared.tls_turn() else {
+            cx.waker().wake_by_ref();
+            return std::task::Poll::Pending;
+        };
+        accept.as_mut().poll(cx)
+    });
+    Ok((accepted.await?, store.identity_from()))
 }
 
 /// Finds pre-shared keys, and remembers what it found.
 struct Lookup<'s> {
     shared: &'s Shared,
     carrier: &'s Carrier,
+    /// The key the handshake is about.
+    found: OnceLock<Arc<KeyEntry>>,
 }
 
 impl KeyLookup for Lookup<'_> {
@@ -143,7 +157,12 @@ impl KeyLookup for Lookup<'_> {
         match key_id {
             Some(id) => self.shared.keys.find(id).map_or_else(
                 || (self.shared.decoy.clone(), false),
-                |entry| (Secret::new(entry.secret.expose()), true),
+                |entry| {
+                    let secret = Secret::new(entry.secret.expose());
+                    // There is one HELLO in a handshake.
+                    let _ = self.found.set(entry);
+                    (secret, true)
+                },
             ),
             None => (
                 Secret::absent(),
@@ -172,7 +191,12 @@ where
 {
     let settings = shared.handshake_settings();
     let mut handshake = ServerHandshake::new(&settings, carrier.transport, random()?);
-    let lookup = Lookup { shared, carrier };
+    let lookup = Lookup {
+        shared,
+        carrier,
+        found: OnceLock::new(),
+    };
+    let generation = || shared.keys.generation();
     let mut input = ReadBuffer::default();
     let mut out = Vec::new();
     let mut begun = false;
@@ -201,6 +225,8 @@ where
             }
             ServerStep::Progress => {}
             ServerStep::Version1 { opener, sealer } => {
+                prove_version_1(stream, &mut input, shared).await?;
+                let generation = generation();
                 let established = Session0::version_1(sealer, settings.limits);
                 let grant = version_1_grant(shared)?;
                 let core = open(id, carrier, shared, established, grant, "version 1".into());
@@ -208,10 +234,12 @@ where
                     opener,
                     input,
                     core,
+                    generation,
                 });
             }
             ServerStep::Established(established) => {
-                let grant = grant(shared, carrier, &established)?;
+                let generation = generation();
+                let grant = grant(&lookup, &established)?;
                 let software = established.peer_software.clone();
                 let (mut session, opener) = Session0::of(*established);
                 ready(&mut session, &grant, &mut out);
@@ -222,6 +250,7 @@ where
                     opener,
                     input,
                     core,
+                    generation,
                 });
             }
         }
@@ -235,15 +264,16 @@ struct Grant {
     key: Option<Arc<KeyEntry>>,
 }
 
-fn grant(
-    shared: &Shared,
-    carrier: &Carrier,
-    established: &Established,
-) -> Result<Grant, CloseReason> {
-    let key = established
-        .key_id
-        .as_deref()
-        .and_then(|id| shared.keys.find(id));
+fn grant(lookup: &Lookup<'_>, established: &Established) -> Result<Grant, CloseReason> {
+    let Lookup {
+        shared, carrier, ..
+    } = lookup;
+    // What was proven is the key of HELLO's time; by now it may be gone, or another under its name.
+    let key = lookup
+        .found
+        .get()
+        .filter(|_| established.key_id.is_some())
+        .and_then(|proven| shared.keys.renew(proven));
     let grant = match (key, &carrier.certificate) {
         (Some(key), Some(certificate)) if *certificate != key.identity => {
             shared
@@ -278,6 +308,35 @@ fn grant(
     };
     shared.metrics.auth_attempt(mechanism, AuthResult::Ok);
     Ok(grant)
+}
+
+/// Waits until the first frame of a version 1 connection is there and its tag verifies: until then
+/// the peer has proven nothing and is held to what holds before authentication. The frame stays.
+async fn prove_version_1<S>(
+    stream: &mut S,
+    input: &mut ReadBuffer,
+    shared: &Shared,
+) -> Result<(), Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let secret = shared
+        .version_1_secret()
+        .ok_or(CloseReason::Auth(AuthFailed))?;
+    loop {
+        let mut probe = Opener::version_1_server(secret.expose(), HANDSHAKE_BODY_BYTES_MAX);
+        let mut front = input.unread();
+        match probe.next(&mut front) {
+            Ok(Some(_)) => return Ok(()),
+            // The tag is right; the session says what is wrong.
+            Err(CloseReason::Violation(ProtocolViolation::Replayed)) => return Ok(()),
+            Err(reason) => return Err(reason.into()),
+            Ok(None) => {}
+        }
+        if std::future::poll_fn(|cx| input.poll_fill(cx, stream, |_| None)).await? == 0 {
+            return Err(Failure::Io(io::ErrorKind::UnexpectedEof));
+        }
+    }
 }
 
 fn version_1_grant(shared: &Shared) -> Result<Grant, CloseReason> {

@@ -67,11 +67,24 @@ impl Slots {
         Some((slot(Kind::Connection), slot(Kind::Unauthenticated(address))))
     }
 
+    /// Whether an address may have one more connection without a session, beside so many of it that
+    /// wait for a place.
+    pub(super) fn allows(&self, address: IpAddr, waiting: usize) -> bool {
+        let of_address = self.taken.lock().addresses.get(&address).copied();
+        let of_address = of_address.unwrap_or(0).saturating_add(waiting);
+        of_address < self.per_address_max || address.is_loopback()
+    }
+
     /// Whether no address would find a place.
     pub(super) fn is_full(&self) -> bool {
         let taken = self.taken.lock();
         taken.connections >= self.connections_max
             || taken.unauthenticated >= self.unauthenticated_max
+    }
+
+    /// Whether it is not the number of all connections that is used up.
+    pub(super) fn has_place_for_sessions(&self) -> bool {
+        self.taken.lock().connections < self.connections_max
     }
 
     /// Ends when a place is given back after this call.
@@ -127,6 +140,19 @@ mod tests {
         );
         drop((first.0, second.0, third, fourth));
         assert!(!slots.is_full() && slots.taken.lock().addresses.is_empty());
+    }
+
+    /// R4: one address does not fill the queue in front of the places.
+    #[test]
+    fn those_that_wait_count_towards_the_bound_of_their_address() {
+        let slots = Arc::new(Slots::new(4, 4, 3));
+        assert!(slots.allows(A, 2) && !slots.allows(A, 3));
+        let taken = Slots::take(&slots, A).unwrap();
+        assert!(slots.allows(A, 1) && !slots.allows(A, 2) && slots.allows(B, 2));
+        drop(taken);
+        assert!(slots.allows(A, 2));
+        let here = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        assert!(slots.allows(here, 1_000));
     }
 
     #[test]

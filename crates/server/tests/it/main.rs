@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod catalogue;
 mod client;
 mod commands;
 mod drain;
