@@ -17,20 +17,7 @@ const WHERE: &[(&str, &str)] = &[
     ),
     ("max_concurrent_tls_handshakes", "tls"),
     ("authentication_timeout", "handshake, connection::tests"),
-    ("authentication_timeout_tls", "connection::tests"),
-    ("unauthenticated_frame_bytes", "handshake"),
-    (
-        "unauthenticated_frames",
-        "handshake: HELLO, AUTH, and no other",
-    ),
-    (
-        "unauthenticated_output_bytes",
-        "handshake: WELCOME and READY are shorter",
-    ),
-    (
-        "unauthenticated_frame_timeout",
-        "handshake: the whole handshake has this time",
-    ),
+    ("authentication_timeout_tls", "tls"),
     ("max_frame_bytes", "limits"),
     ("max_message_bytes", "values"),
     ("frame_timeout", "connection::tests"),

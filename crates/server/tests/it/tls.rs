@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::{KEY, Setup, TestServer, builder, plain};
+use crate::support::{KEY, Setup, TestServer, builder};
 
 /// A server with TLS, and the authority that it and its clients trust.
 struct Fixture {
@@ -23,6 +23,11 @@ struct Fixture {
 }
 
 async fn start(client_auth: &str, identity_from: &str) -> Fixture {
+    start_with(client_auth, identity_from, "", "").await
+}
+
+/// With further keys of `[tls]` and of `[limits]`.
+async fn start_with(client_auth: &str, identity_from: &str, tls: &str, limits: &str) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new("kv test");
     let _ = authority.server().write(directory.path(), "server");
@@ -33,8 +38,8 @@ async fn start(client_auth: &str, identity_from: &str) -> Fixture {
             "client_ca_file = \"ca.crt\"\nclient_auth = \"{other}\"\nidentity_from = \"{identity_from}\"\n"
         ),
     };
-    let setup = Setup::new().tls().toml(&format!(
-        "[tls]\ncert_file = \"server.crt\"\nkey_file = \"server.key\"\n{clients}\
+    let setup = Setup::new().tls().limits(limits).toml(&format!(
+        "[tls]\ncert_file = \"server.crt\"\nkey_file = \"server.key\"\n{clients}{tls}\n\
          [[auth.certificates]]\nidentity = \"*\"\nroles = [\"writer\"]\n"
     ));
     Fixture {
@@ -297,6 +302,34 @@ async fn a_reload_puts_good_certificates_in_force_and_leaves_bad_ones_out() {
 }
 
 #[tokio::test]
+async fn files_that_change_are_noticed_without_being_told() {
+    let fixture = start_with("off", "off", "reload_interval = \"1s\"", "").await;
+    let next = Authority::new("next");
+    replace(fixture.server.directory(), &next.server());
+    until(async || is_trusted(&fixture.server, &next).await.then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_silent_before_or_after_the_tls_handshake_is_let_go() {
+    let limits = "authentication_timeout_tls = \"300ms\"\nauthentication_timeout = \"50m\"";
+    let fixture = start_with("off", "off", "", limits).await;
+    let mut silent = fixture.server.dial().await;
+    let mut started = fixture.server.dial().await;
+    started
+        .write_all(b"\x16\x03\x01\x02\x00\x01")
+        .await
+        .unwrap();
+    let mut handshaken = fixture.handshake(None, &[b"kv/2"]).await.unwrap();
+    let mut said = Vec::new();
+    for stream in [&mut silent, &mut started] {
+        let _ = within(stream.read_to_end(&mut said)).await;
+    }
+    let _ = within(handshaken.read_to_end(&mut said)).await;
+    assert!(said.is_empty(), "{said:?}");
+    fixture.with_key(None).await.unwrap();
+}
+
+#[tokio::test]
 async fn many_tls_handshakes_at_once_all_get_their_turn() {
     let fixture = Arc::new(start("off", "off").await);
     let mut tasks = tokio::task::JoinSet::new();
@@ -318,7 +351,4 @@ async fn many_tls_handshakes_at_once_all_get_their_turn() {
         assert_eq!(got, None);
     }
     drop(silent);
-    let mut client = fixture.server.dial().await;
-    client.shutdown().await.unwrap();
-    let _ = plain();
 }
