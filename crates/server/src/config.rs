@@ -272,8 +272,6 @@ pub struct Log {
     pub format: LogFormat,
     /// A level or a filter.
     pub level: String,
-    /// Whether keys of entries appear.
-    pub include_keys: LogKeys,
 }
 
 /// How log lines look.
@@ -285,17 +283,6 @@ pub enum LogFormat {
     Human,
     /// One object per line.
     Json,
-}
-
-/// Whether keys of entries appear in logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogKeys {
-    /// Never.
-    Off,
-    /// As a hash, so that equal keys look equal.
-    Hashed,
-    /// As they are.
-    Plain,
 }
 
 /// `[metrics]`.

@@ -1,7 +1,7 @@
 //! Logs: human lines on a terminal, JSON lines elsewhere, on standard error.
 //!
 //! Owns format and filter. Does not own what is logged. Invariant: keys and values of entries are
-//! never logged here; whoever logs a key asks `log.include_keys` first.
+//! never logged, nor are secrets.
 
 use std::io::{self, IsTerminal};
 
@@ -88,7 +88,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogKeys;
     use parking_lot::Mutex;
     use std::sync::Arc;
 
@@ -109,7 +108,6 @@ mod tests {
         let log = Log {
             format,
             level: level.to_owned(),
-            include_keys: LogKeys::Off,
         };
         let lines = Lines::default();
         let writer = lines.clone();

@@ -15,8 +15,8 @@ use super::read::Reader;
 use super::secret_file::loose_mode;
 use super::{
     AdminListener, Auth, ClientAuth, Compression, Config, EngineChoice, IdentityFrom, Limits, Log,
-    LogFormat, LogKeys, MetricsConfig, NativeListener, Protocol, RateLimit, RateLimits, Shutdown,
-    Storage, Tls,
+    LogFormat, MetricsConfig, NativeListener, Protocol, RateLimit, RateLimits, Shutdown, Storage,
+    Tls,
 };
 
 /// How far the admin port is from the native one when nobody chose it.
@@ -36,12 +36,12 @@ pub(super) fn check(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<C
         global: rate_limit(r, "rate_limits.global", "rate_limits.global_burst"),
         per_ip: rate_limit(r, "rate_limits.per_ip", "rate_limits.per_ip_burst"),
     };
-    let storage = storage(r);
+    let storage = storage(r, warnings);
     let shutdown = Shutdown {
         drain_timeout: r.time("shutdown.drain_timeout"),
         delay: r.time("shutdown.delay"),
     };
-    let log = log(r, warnings);
+    let log = log(r);
     let worker_threads = r.size_if_set("runtime.worker_threads");
     let metrics = MetricsConfig {
         enabled: r.bool("metrics.enabled"),
@@ -299,7 +299,7 @@ fn rate_limit(r: &mut Reader<'_>, key: &'static str, burst_key: &'static str) ->
     })
 }
 
-fn storage(r: &mut Reader<'_>) -> Storage {
+fn storage(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Storage {
     if let Some(later @ ("disk" | "postgres")) = r.word("storage.engine") {
         let kind = MistakeKind::NotYet {
             value: later.to_owned(),
@@ -307,14 +307,18 @@ fn storage(r: &mut Reader<'_>) -> Storage {
         };
         r.mistake("storage.engine", kind);
     }
+    let data_dir = r.path("storage.data_dir");
+    if data_dir.is_some() {
+        warnings.push(Warning::UnusedDataDir);
+    }
     Storage {
         engine: EngineChoice::Memory,
-        data_dir: r.path("storage.data_dir"),
+        data_dir,
         memory_limit_bytes: r.size_if_set("storage.memory_limit_bytes"),
     }
 }
 
-fn log(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Log {
+fn log(r: &mut Reader<'_>) -> Log {
     let format = match r.word("log.format") {
         Some("human") => LogFormat::Human,
         Some("json") => LogFormat::Json,
@@ -328,19 +332,7 @@ fn log(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Log {
         };
         r.mistake("log.level", kind);
     }
-    let include_keys = match r.word("log.include_keys") {
-        Some("hashed") => LogKeys::Hashed,
-        Some("plain") => LogKeys::Plain,
-        _ => LogKeys::Off,
-    };
-    if include_keys == LogKeys::Plain {
-        warnings.push(Warning::KeysInLogs);
-    }
-    Log {
-        format,
-        level,
-        include_keys,
-    }
+    Log { format, level }
 }
 
 /// Refuses an open door, and warns of one that is ajar.

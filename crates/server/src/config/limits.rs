@@ -33,10 +33,6 @@ pub struct Limits {
 
     pub authentication_timeout: Duration,
     pub authentication_timeout_tls: Duration,
-    pub unauthenticated_frame_bytes: NonZeroUsize,
-    pub unauthenticated_frames: NonZeroUsize,
-    pub unauthenticated_output_bytes: NonZeroUsize,
-    pub unauthenticated_frame_timeout: Duration,
 
     pub max_frame_bytes: NonZeroUsize,
     pub max_message_bytes: NonZeroUsize,
@@ -111,10 +107,6 @@ impl Limits {
             max_concurrent_tls_handshakes: r.size_if_set("limits.max_concurrent_tls_handshakes"),
             authentication_timeout: r.time("limits.authentication_timeout"),
             authentication_timeout_tls: r.time("limits.authentication_timeout_tls"),
-            unauthenticated_frame_bytes: r.size("limits.unauthenticated_frame_bytes"),
-            unauthenticated_frames: r.size("limits.unauthenticated_frames"),
-            unauthenticated_output_bytes: r.size("limits.unauthenticated_output_bytes"),
-            unauthenticated_frame_timeout: r.time("limits.unauthenticated_frame_timeout"),
             max_frame_bytes: r.size("limits.max_frame_bytes"),
             max_message_bytes: r.size("limits.max_message_bytes"),
             frame_timeout: r.time("limits.frame_timeout"),

@@ -362,7 +362,7 @@ pub enum Warning {
     /// Certificates without a listener that shows them.
     #[error("[tls] is configured and listeners.native.tls is off: the certificates are not used")]
     UnusedTls,
-    /// Keys in logs.
-    #[error("log.include_keys is `plain`: keys of entries appear in the logs")]
-    KeysInLogs,
+    /// A place for an engine that is not there.
+    #[error("storage.data_dir is set and storage.engine is `memory`, which keeps nothing in it")]
+    UnusedDataDir,
 }

@@ -32,12 +32,8 @@ pub(super) const LIMITS: Section = Section {
         key("max_unauthenticated_per_ip", count(1_000_000), Count(32), "The same, of one source address."),
         key("max_concurrent_tls_handshakes", count(65_536), Absent("8"), "TLS handshakes computed at one time. Absent: two per core."),
         // Before authentication.
-        key("authentication_timeout", TIME, Text("5s"), "From accepting a connection to a session."),
+        key("authentication_timeout", TIME, Text("5s"), "From accepting a connection to a session, whatever of the handshake is missing."),
         key("authentication_timeout_tls", TIME, Text("10s"), "The same on listeners with TLS."),
-        key("unauthenticated_frame_bytes", Kind::Size { min: KIB, max: 64 * KIB }, Text("4KiB"), "The largest frame body before authentication."),
-        key("unauthenticated_frames", count(64), Count(4), "Frames a peer may send before it is authenticated."),
-        key("unauthenticated_output_bytes", Kind::Size { min: KIB, max: 64 * KIB }, Text("4KiB"), "Output that may wait for a peer that is not authenticated."),
-        key("unauthenticated_frame_timeout", TIME, Text("5s"), "From the first byte of a frame to its last, before authentication."),
         // Frames and messages.
         key("max_frame_bytes", Kind::Size { min: 16 * KIB, max: 16 * MIB }, Text("1MiB"), "The largest frame body; larger values travel in several frames."),
         key("max_message_bytes", Kind::Size { min: 16 * KIB, max: GIB }, Text("16MiB"), "The largest value, put together."),

@@ -343,7 +343,8 @@ pub(super) const STORAGE: Section = Section {
             "data_dir",
             Kind::Path,
             Absent("\"/var/lib/kv\""),
-            "The directory of durable engines. Absent: $XDG_DATA_HOME/kv, else ~/.local/share/kv.",
+            "The directory of durable engines; without effect on the memory engine. Absent:\n\
+             $XDG_DATA_HOME/kv, else ~/.local/share/kv.",
         ),
         key(
             "memory_limit_bytes",
@@ -388,7 +389,7 @@ pub(super) const SHUTDOWN: Section = Section {
 pub(super) const LOG: Section = Section {
     name: "log",
     repeated: false,
-    doc: "Logs go to standard error.",
+    doc: "Logs go to standard error. Keys and values of entries never appear in them.",
     keys: &[
         key(
             "format",
@@ -401,12 +402,6 @@ pub(super) const LOG: Section = Section {
             Kind::Text,
             Text("info"),
             "off, error, warn, info, debug, trace, or a filter such as \"info,kv_server=debug\".",
-        ),
-        key(
-            "include_keys",
-            Kind::Word(&["off", "hashed", "plain"]),
-            Text("off"),
-            "Whether keys of entries appear in logs: off, hashed (equal keys look equal) or plain.",
         ),
     ],
 };
