@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod batches;
 mod catalogue;
 mod client;
 mod commands;
