@@ -185,7 +185,18 @@ fn banner(server: &Server, began: Instant) {
             tracing::info!(%path, "clients on this account use the key `dev`");
         }
     }
-    let connections = NonZeroUsize::new(server.connections_max()).unwrap_or(NonZeroUsize::MIN);
+    let connections = server.connections_max();
+    let (worst_case, memory_limit) = server.memory_plan();
+    if worst_case > memory_limit {
+        tracing::warn!(
+            worst_case_bytes = worst_case,
+            memory_limit_bytes = memory_limit,
+            connections_max = connections,
+            "peers at all their limits would hold more than the server plans to: connections x (32 KiB + \
+             limits.max_frame_bytes + limits.output_hard_bytes) + limits.max_partial_bytes; it refuses \
+             work and sheds connections before that (docs/operating/limits.md)"
+        );
+    }
     tracing::info!(
         version = version::VERSION,
         commit = version::COMMIT,
@@ -193,8 +204,9 @@ fn banner(server: &Server, began: Instant) {
         durability = "none",
         keys = server.keys_stored(),
         start_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        connections_max = connections.get(),
-        worst_case_bytes = config.limits.worst_case_bytes(connections),
+        connections_max = connections,
+        worst_case_bytes = worst_case,
+        memory_limit_bytes = memory_limit,
         "ready"
     );
 }

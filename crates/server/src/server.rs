@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,6 +230,15 @@ impl Server {
         self.shared.connections_max
     }
 
+    /// The most memory peers could make it hold at their limits, and what it plans to hold at most.
+    #[must_use]
+    pub fn memory_plan(&self) -> (usize, usize) {
+        let connections = NonZeroUsize::new(self.shared.connections_max);
+        let limits = &self.shared.config.limits;
+        let worst = limits.worst_case_bytes(connections.unwrap_or(NonZeroUsize::MIN));
+        (worst, self.shared.accountant.limit())
+    }
+
     /// Serves until told to stop.
     pub async fn run(self) -> Stopped {
         let Self {
@@ -350,11 +360,11 @@ fn scrape(shared: &Shared) -> Scrape {
     }
 }
 
+/// The memory engine, bounded by what the process plans to hold: what the account refuses above its
+/// thresholds is counted now and then, the engine's own bound holds for every write.
 fn memory_engine(config: &Config) -> Arc<dyn Engine> {
-    let limit = config.storage.memory_limit_bytes;
-    let memory_limit_bytes = limit
-        .and_then(|limit| u64::try_from(limit.get()).ok())
-        .and_then(std::num::NonZeroU64::new);
+    let limit = crate::convert::memory_bytes(config);
+    let memory_limit_bytes = u64::try_from(limit).ok().and_then(NonZeroU64::new);
     let config = kv_store::MemoryConfig { memory_limit_bytes };
     Arc::new(kv_store::MemoryEngine::new(config))
 }
@@ -452,6 +462,26 @@ async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
                     "memory is short; the largest connections were shed"
                 );
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R7: without a limit in the configuration the engine has the account's.
+    #[test]
+    fn the_memory_engine_is_always_bounded() {
+        for (text, expected) in [
+            ("", crate::process::default_memory_limit().get()),
+            ("[storage]\nmemory_limit_bytes = \"64MiB\"", 64 << 20),
+        ] {
+            let config = crate::config::parse("kv.toml".as_ref(), text)
+                .unwrap()
+                .config;
+            let limit = memory_engine(&config).stats().memory_limit_bytes;
+            assert_eq!(limit, u64::try_from(expected).ok());
         }
     }
 }
