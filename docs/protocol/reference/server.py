@@ -264,9 +264,10 @@ class Connection:
                 raise ProtocolError("violation", "credit above 2^32-1")
             self.pump(rid)
         elif name == "CANCEL" and (rid in self.streams or rid in self.assembler.partial):
-            self.streams.pop(rid, None)
-            self.assembler.partial.pop(rid, None)
-            self.send(OP["END"], rid)
+            partial = self.assembler.partial.pop(rid, None)
+            # A message that was refused has had its final reply.
+            if self.streams.pop(rid, None) or (partial and partial[5] is not None):
+                self.send(OP["END"], rid)
         elif name == "GOODBYE":
             for rid in list(self.streams):
                 self.send(OP["END"], rid)
