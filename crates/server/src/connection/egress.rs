@@ -17,6 +17,10 @@ const COPIED_BYTES_MAX: usize = 16 * 1024;
 /// Cut messages are fed into the outbox up to this: enough to keep a socket busy, little enough that
 /// a small reply behind them leaves soon.
 const FEED_BYTES: usize = 256 * 1024;
+/// Messages in pieces that are under way at one time, and their values together: half of what every
+/// receiver takes [P-9.7]. Further ones wait, however many the peer asked for at once.
+const UNDER_WAY_MAX: usize = 32;
+const UNDER_WAY_BYTES: usize = 16 * 1024 * 1024;
 /// A value below this is never worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 256;
 
@@ -32,8 +36,10 @@ pub(super) struct Outgoing {
 pub(super) struct Egress {
     pub(super) out: Outbox,
     turns: TakeTurns<Outgoing>,
-    /// Messages of requests of which an earlier one is still leaving in pieces: nothing of a request
-    /// may go between those [P-9.4].
+    /// Length of the values in `turns`.
+    under_way_bytes: usize,
+    /// Messages that wait: for their turn to begin, or for an earlier one of the same request that is
+    /// still leaving in pieces, between which nothing of that request may go [P-9.4].
     behind: VecDeque<Outgoing>,
     behind_bytes: usize,
     cut: CutLimits,
@@ -48,6 +54,7 @@ impl Egress {
         Self {
             out: Outbox::default(),
             turns: TakeTurns::new(),
+            under_way_bytes: 0,
             behind: VecDeque::new(),
             behind_bytes: 0,
             cut,
@@ -78,28 +85,64 @@ impl Egress {
                 } else {
                     out.frame_shared(head, ext, key, value);
                 }
-                (!piece.more).then_some(head.request_id)
+                (!piece.more).then_some(message.value.len())
             });
             fed |= last.is_some();
-            if let Some(Some(request_id)) = last {
-                self.follow(request_id);
+            if let Some(Some(len)) = last {
+                self.under_way_bytes -= len;
+                self.follow();
             }
         }
         fed
     }
 
-    /// The last piece of a message has gone: sends what waited for it, up to the next message in
-    /// pieces.
-    fn follow(&mut self, request_id: u32) {
-        while !self.is_leaving(request_id)
-            && let Some(at) = self
-                .behind
-                .iter()
-                .position(|message| message.head.request_id == request_id)
-            && let Some(next) = self.behind.remove(at)
-        {
-            self.behind_bytes -= next.value.len() + PREFIX_LEN;
-            self.send(next.head, &next.ext, &next.key, Value::Shared(&next.value));
+    /// The last piece of a message has gone: sends what waited for that, in order. A message without
+    /// room lets those behind it pass only if they need none.
+    fn follow(&mut self) {
+        let (mut at, mut room) = (0, true);
+        while let Some(message) = self.behind.get(at) {
+            let head = message.head;
+            let cut = self.cut(&message.ext, &message.key, message.value.len());
+            room &= cut.is_none() || self.has_room(message.value.len());
+            let follows = self.is_leaving(head.request_id)
+                || self.is_behind(head.request_id, at)
+                || (cut.is_some() && !room);
+            if follows {
+                at += 1;
+                continue;
+            }
+            if let Some(next) = self.behind.remove(at) {
+                self.behind_bytes -= next.value.len() + PREFIX_LEN;
+                self.put(head, &next.ext, &next.key, Value::Shared(&next.value), cut);
+            }
+        }
+    }
+
+    /// Whether one more message in pieces, of this length, may be under way.
+    fn has_room(&self, len: usize) -> bool {
+        self.turns.is_empty()
+            || self.turns.len() < UNDER_WAY_MAX
+                && self.under_way_bytes.saturating_add(len) <= UNDER_WAY_BYTES
+    }
+
+    /// Whether one of the first so many messages that wait is of this request.
+    fn is_behind(&self, request_id: u32, first: usize) -> bool {
+        self.behind
+            .iter()
+            .take(first)
+            .any(|message| message.head.request_id == request_id)
+    }
+
+    /// How a message is cut, if it does not fit one frame. `Err` is one that may not be sent at all.
+    fn cut(&self, ext: &[u8], key: &[u8], len: usize) -> Option<Result<Fragmenter, ()>> {
+        if len <= COPIED_BYTES_MAX {
+            return None;
+        }
+        let head_len = ext.len().saturating_add(key.len());
+        match Fragmenter::new(head_len, len, &self.cut) {
+            Ok(fragmenter) if fragmenter.total_len().is_none() => None,
+            Ok(fragmenter) => Some(Ok(fragmenter)),
+            Err(_) => Some(Err(())),
         }
     }
 
@@ -161,48 +204,60 @@ impl Egress {
     }
 
     fn send(&mut self, head: FrameHead, ext: &[u8], key: &[u8], value: Value<'_>) {
-        if !self.turns.is_empty() && self.is_leaving(head.request_id) {
-            self.behind_bytes += value.len() + PREFIX_LEN;
-            return self.behind.push_back(Outgoing {
-                head,
-                ext: ext.to_vec(),
-                key: Bytes::copy_from_slice(key),
-                value: value.to_bytes(),
-            });
+        let cut = self.cut(ext, key, value.len());
+        if !self.turns.is_empty() {
+            let follows = self.is_leaving(head.request_id)
+                || self.is_behind(head.request_id, self.behind.len());
+            if follows || cut.is_some() && (!self.behind.is_empty() || !self.has_room(value.len()))
+            {
+                self.behind_bytes += value.len() + PREFIX_LEN;
+                return self.behind.push_back(Outgoing {
+                    head,
+                    ext: ext.to_vec(),
+                    key: Bytes::copy_from_slice(key),
+                    value: value.to_bytes(),
+                });
+            }
         }
-        if value.len() <= COPIED_BYTES_MAX {
-            return self.out.frame(head, ext, key, value.as_slice());
-        }
-        let head_len = ext.len().saturating_add(key.len());
-        let Ok(fragmenter) = Fragmenter::new(head_len, value.len(), &self.cut) else {
+        self.put(head, ext, key, value, cut);
+    }
+
+    fn put(
+        &mut self,
+        head: FrameHead,
+        ext: &[u8],
+        key: &[u8],
+        value: Value<'_>,
+        cut: Option<Result<Fragmenter, ()>>,
+    ) {
+        match cut {
+            None if self.copy || value.len() <= COPIED_BYTES_MAX => {
+                self.out.frame(head, ext, key, value.as_slice());
+            }
+            None => self.out.frame_shared(head, ext, key, value.to_bytes()),
+            Some(Ok(fragmenter)) => {
+                let total = fragmenter.total_len().unwrap_or_default();
+                let mut ext = ext.to_vec();
+                ext.extend_from_slice(&[ext_tag::TOTAL_LEN, 4]);
+                ext.extend_from_slice(&total.to_be_bytes());
+                self.under_way_bytes += value.len();
+                let message = Outgoing {
+                    head,
+                    ext,
+                    key: Bytes::copy_from_slice(key),
+                    value: value.to_bytes(),
+                };
+                self.turns.push(fragmenter, message);
+            }
             // The entry was written under these limits, so only a smaller limit since then is here.
-            return super::reply::error(
+            Some(Err(())) => super::reply::error(
                 self,
                 head.request_id,
                 &super::request::Reject::new(
                     ErrorCode::TooLarge,
                     "the value exceeds this session's message limit",
                 ),
-            );
-        };
-        match fragmenter.total_len() {
-            None if self.copy => self.out.frame(head, ext, key, value.as_slice()),
-            None => self.out.frame_shared(head, ext, key, value.to_bytes()),
-            Some(total) => {
-                let mut ext = ext.to_vec();
-                ext.extend_from_slice(&[ext_tag::TOTAL_LEN, 4]);
-                ext.extend_from_slice(&total.to_be_bytes());
-                let key = Bytes::copy_from_slice(key);
-                self.turns.push(
-                    fragmenter,
-                    Outgoing {
-                        head,
-                        ext,
-                        key,
-                        value: value.to_bytes(),
-                    },
-                );
-            }
+            ),
         }
     }
 }

@@ -216,6 +216,30 @@ async fn large_answers_to_small_requests_are_bounded() {
     }
 }
 
+/// P10, C16: however many large values a peer asks for at once, it gets no more of them in pieces at
+/// one time than it takes, and the small answers between them.
+#[tokio::test(start_paused = true)]
+async fn large_answers_are_under_way_in_no_greater_number_than_a_receiver_takes() {
+    let mut bench = Bench::new("");
+    let mut client = bench.client(1 << 20).await;
+    for (key, len) in [(&b"one"[..], 1 << 20), (b"small", 10), (b"cut", 70_000)] {
+        client.set(key, &vec![5; len]).await.unwrap();
+    }
+    for (key, count) in [(&b"one"[..], 50), (b"cut", 100)] {
+        for id in 0..count {
+            let id = 1_000 + 2 * id;
+            client.queue(Opcode::Get, id, &plain(), key, &[]);
+            client.queue(Opcode::Get, id + 1, &plain(), b"small", &[]);
+        }
+        client.flush().await.unwrap();
+        for id in 0..count {
+            let id = 1_000 + 2 * id;
+            assert!(client.reply(id).await.unwrap().value.len() >= 70_000);
+            assert_eq!(client.reply(id + 1).await.unwrap().value.len(), 10);
+        }
+    }
+}
+
 /// R7: what waits for a slow engine is counted, and stops the reading of further requests.
 #[tokio::test(start_paused = true)]
 async fn requests_that_wait_are_bounded_by_their_bytes() {
