@@ -15,6 +15,7 @@ mod secret_file;
 mod suggest;
 mod value;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -61,6 +62,21 @@ pub struct Config {
     pub worker_threads: Option<NonZeroUsize>,
     /// What `/metrics` shows.
     pub metrics: MetricsConfig,
+    /// Every key as text, to tell two configurations apart.
+    values: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The keys that differ in another configuration; an entry of a list is one key, by its name.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.values.keys().chain(other.values.keys()).collect();
+        names
+            .into_iter()
+            .filter(|&name| self.values.get(name) != other.values.get(name))
+            .cloned()
+            .collect()
+    }
 }
 
 /// `[listeners.native]`.
@@ -110,7 +126,7 @@ pub enum Compression {
 }
 
 /// `[tls]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// The server's certificate and its intermediates.
     pub cert_file: PathBuf,
@@ -188,6 +204,16 @@ pub struct CertificateGrant {
 }
 
 impl Auth {
+    /// What a session may do that was opened without a key.
+    #[must_use]
+    pub fn without_key(&self, identity: &Identity) -> Permissions {
+        if *identity == Identity::anonymous() {
+            self.anonymous
+        } else {
+            self.certificate_permissions(identity)
+        }
+    }
+
     /// What a verified certificate with this name grants when no key is shown with it.
     #[must_use]
     pub fn certificate_permissions(&self, identity: &Identity) -> Permissions {
@@ -351,11 +377,14 @@ fn finish(raw: raw::Raw, mut mistakes: Mistakes) -> Result<Loaded, Mistakes> {
     let mut warnings = Vec::new();
     let config = check::check(&mut read::Reader::new(&raw, &mut mistakes), &mut warnings);
     match config {
-        Some(config) if mistakes.0.is_empty() => Ok(Loaded {
-            config,
-            warnings,
-            raw,
-        }),
+        Some(mut config) if mistakes.0.is_empty() => {
+            config.values = print::values(&raw);
+            Ok(Loaded {
+                config,
+                warnings,
+                raw,
+            })
+        }
         _ => {
             mistakes.sort();
             Err(mistakes)

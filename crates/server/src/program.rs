@@ -5,22 +5,25 @@
 //! in the log.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::args::{Action, Invocation};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Sources};
+use crate::control::{Command, Control};
 use crate::exit::Exit;
-use crate::keys::{self, KeysError};
-use crate::server::{Command, Control, Server, StartError, Stopped};
+use crate::keys::{self, Keys, KeysError};
+use crate::server::{Server, StartError, Stopped};
 use crate::{health_check, log, version};
 
 /// Does what the command line asks for.
 #[must_use]
 pub fn program(invocation: Invocation) -> Exit {
     let Invocation { action, sources } = invocation;
+    let sources_again = sources.clone();
     match action {
         Action::PrintDefaultConfig => return print(&config::default_file()),
         Action::PrintConfigReference => return print(&config::reference()),
@@ -40,7 +43,7 @@ pub fn program(invocation: Invocation) -> Exit {
         Action::PrintConfig(sources) => print(&loaded.print(sources)),
         Action::CheckConfig => check(&loaded),
         Action::Healthcheck { timeout } => health_check::ask(&loaded.config, timeout),
-        _ => serve(loaded),
+        _ => serve(loaded, sources_again),
     }
 }
 
@@ -74,7 +77,7 @@ fn check(loaded: &Loaded) -> Exit {
     print("the configuration is valid\n")
 }
 
-fn serve(loaded: Loaded) -> Exit {
+fn serve(loaded: Loaded, sources: Sources) -> Exit {
     let Loaded {
         config, warnings, ..
     } = loaded;
@@ -94,7 +97,7 @@ fn serve(loaded: Loaded) -> Exit {
         .build()
     {
         Ok(runtime) => {
-            let exit = runtime.block_on(run(config));
+            let exit = runtime.block_on(run(config, sources));
             // Nothing that still runs is waited for: the drain had its time.
             runtime.shutdown_background();
             exit
@@ -106,7 +109,7 @@ fn serve(loaded: Loaded) -> Exit {
     }
 }
 
-async fn run(config: Config) -> Exit {
+async fn run(config: Config, sources: Sources) -> Exit {
     let began = Instant::now();
     let signals = match Signals::new() {
         Ok(signals) => signals,
@@ -123,6 +126,7 @@ async fn run(config: Config) -> Exit {
         }
     };
     banner(&server, began);
+    let server = server.on_reload(Arc::new(move || read_again(&sources)));
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.forward(server.control()));
     match server.run().await {
@@ -140,6 +144,16 @@ async fn run(config: Config) -> Exit {
 fn start(config: Config) -> Result<Server, StartError> {
     let keys = keys::load(&config.auth, |name| std::env::var_os(name))?;
     Server::bind(config, keys)
+}
+
+/// What a reload reads: the same file, environment and flags.
+fn read_again(sources: &Sources) -> Result<(Config, Keys), String> {
+    let loaded = config::load(sources).map_err(|mistakes| mistakes.to_string())?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let keys = keys::load(&loaded.config.auth, |name| std::env::var_os(name));
+    Ok((loaded.config, keys.map_err(|error| words(&error))?))
 }
 
 /// An error with its causes.

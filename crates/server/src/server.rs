@@ -11,29 +11,27 @@ use std::time::Duration;
 
 use kv_proto::Secret;
 use kv_service::{
-    Accountant, Engine, KeyRing, KeyRingError, Metrics, Scrape, Service, StoreSample, Success,
-    Sweeper,
+    Accountant, Engine, KeyRing, KeyRingError, Metrics, Scrape, Service, StoreSample, Sweeper,
 };
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
 use crate::config::{Config, EngineChoice};
+use crate::control::Control;
 use crate::health::Health;
-use crate::keys::{self, Keys, KeysError};
+use crate::keys::{Keys, KeysError};
 use crate::listener::{self, Listener};
+use crate::reload::{self, Reloader};
 use crate::shared::{Parts, Shared};
-use crate::tls::{CertStore, Reload, TlsError};
+use crate::tls::{CertStore, TlsError};
 use crate::workers::Workers;
 
 /// How often expired entries are looked for and memory is added up.
 const UPKEEP: Duration = Duration::from_millis(100);
 /// The kernel's queue of the admin listener: people and scrapers.
 const ADMIN_BACKLOG: usize = 128;
-/// Commands that may wait for the server.
-const COMMANDS: usize = 8;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,28 +62,6 @@ pub enum StartError {
     Random,
 }
 
-/// What a running server is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Finish what is in flight and stop; the second one stops at once.
-    Stop,
-    /// Read certificates and keys again.
-    Reload,
-}
-
-/// Tells a running server what to do. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Control(mpsc::Sender<Command>);
-
-impl Control {
-    /// Sends a command; a server that has ended, or has enough to do, ignores it.
-    pub fn send(&self, command: Command) {
-        if self.0.try_send(command).is_err() {
-            tracing::debug!(?command, "command not taken");
-        }
-    }
-}
-
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -102,8 +78,8 @@ pub struct Server {
     workers: Workers,
     admin: Option<tokio::net::TcpListener>,
     health: Arc<Health>,
-    commands: mpsc::Receiver<Command>,
     control: Control,
+    reloader: Option<Arc<Reloader>>,
     dev_key: Option<(std::path::PathBuf, bool)>,
 }
 
@@ -154,7 +130,6 @@ impl Server {
             crate::convert::memory_bytes(&config),
             crate::convert::thresholds(&config.limits),
         ));
-        let (sender, commands) = mpsc::channel(COMMANDS);
         let shared = Arc::new(Shared::new(Parts {
             connections_max: connections_max(&config),
             service: Arc::new(Service::new(engine)),
@@ -176,8 +151,8 @@ impl Server {
             admin,
             shared,
             native,
-            commands,
-            control: Control(sender),
+            control: Control::default(),
+            reloader: None,
             dev_key: dev,
         })
     }
@@ -208,6 +183,14 @@ impl Server {
         self.admin
             .as_ref()
             .and_then(|socket| socket.local_addr().ok())
+    }
+
+    /// Says where a reload reads the configuration from. Without it a reload reads the files again that
+    /// the configuration names.
+    #[must_use]
+    pub fn on_reload(mut self, reloader: Arc<Reloader>) -> Self {
+        self.reloader = Some(reloader);
+        self
     }
 
     /// A handle that stops and reloads the server.
@@ -247,7 +230,8 @@ impl Server {
             workers,
             admin,
             health,
-            mut commands,
+            control,
+            reloader,
             ..
         } = self;
         let stop_accepting = CancellationToken::new();
@@ -258,22 +242,20 @@ impl Server {
             rest.spawn(admin::serve(socket, settings, state, stop_rest.clone()));
         }
         rest.spawn(upkeep(Arc::clone(&shared), stop_rest.clone()));
-        if shared.certificates.is_some() {
-            rest.spawn(watch_certificates(Arc::clone(&shared), stop_rest.clone()));
-        }
+        rest.spawn(reload::serve(
+            Arc::clone(&shared),
+            reloader,
+            control.reloads(),
+            stop_rest.clone(),
+        ));
         let mut accepting = JoinSet::new();
         let listener = Listener::new(native, Arc::clone(&shared), workers);
         accepting.spawn(listener.run(stop_accepting.clone()));
         health.set_started();
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Reload => reload(&shared),
-                Command::Stop => break,
-            }
-        }
+        control.stopped(1).await;
         let stopped = tokio::select! {
             stopped = stop(&shared, &health, accepting, stop_accepting) => stopped,
-            () = second_stop(&mut commands, &shared) => Stopped::Cut(shared.registry.len()),
+            () = second_stop(&control, &shared) => Stopped::Cut(shared.registry.len()),
         };
         stop_rest.cancel();
         let finished = tokio::time::timeout(Duration::from_secs(1), async {
@@ -294,7 +276,7 @@ async fn stop(
     stop_accepting: CancellationToken,
 ) -> Stopped {
     health.set_draining();
-    let shutdown = &shared.config.shutdown;
+    let shutdown = shared.live().shutdown;
     tracing::info!(connections = shared.registry.len(), "draining");
     if !shutdown.delay.is_zero() {
         tokio::time::sleep(shutdown.delay).await;
@@ -310,15 +292,10 @@ async fn stop(
     }
 }
 
-/// Ends at the second request to stop; reloads are too late now.
-async fn second_stop(commands: &mut mpsc::Receiver<Command>, shared: &Shared) {
-    while let Some(command) = commands.recv().await {
-        if command == Command::Stop {
-            tracing::warn!(connections = shared.registry.len(), "stopping at once");
-            return;
-        }
-    }
-    std::future::pending().await
+/// Ends at the second request to stop.
+async fn second_stop(control: &Control, shared: &Shared) {
+    control.stopped(2).await;
+    tracing::warn!(connections = shared.registry.len(), "stopping at once");
 }
 
 /// What the admin listener answers from.
@@ -384,57 +361,6 @@ fn connections_max(config: &Config) -> usize {
         .limits
         .connections_with_descriptors(crate::process::descriptor_limit())
         .get()
-}
-
-/// Reads certificates and keys again; what is bad is refused and the old stays in force.
-fn reload(shared: &Shared) {
-    reload_certificates(shared);
-    match keys::load(&shared.config.auth, |name| std::env::var_os(name)) {
-        Ok(keys) => match shared.keys.replace(keys.entries) {
-            Ok(()) => {
-                tracing::info!(keys = shared.keys.len(), "keys reloaded");
-                shared.registry.signal_all(|signals| signals.recheck = true);
-            }
-            Err(error) => tracing::error!(%error, "keys not reloaded; the old ones stay"),
-        },
-        Err(error) => tracing::error!(%error, "keys not reloaded; the old ones stay"),
-    }
-}
-
-/// Puts other certificates in force when the files changed and are good.
-fn reload_certificates(shared: &Shared) {
-    let Some(store) = &shared.certificates else {
-        return;
-    };
-    match store.reload_if_changed() {
-        Ok(Reload::Unchanged) => {}
-        Ok(Reload::Replaced) => {
-            shared.metrics.tls_reload(Success::Ok);
-            tracing::info!("certificates reloaded; new connections use them");
-        }
-        Err(error) => {
-            shared.metrics.tls_reload(Success::Error);
-            tracing::error!(%error, "certificates not reloaded; the old ones stay");
-        }
-    }
-}
-
-/// Looks at the certificate files' contents now and then.
-async fn watch_certificates(shared: Arc<Shared>, stop: CancellationToken) {
-    let period = shared
-        .config
-        .tls
-        .as_ref()
-        .map_or(Duration::MAX, |tls| tls.reload_interval);
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => reload_certificates(&shared),
-        }
-    }
 }
 
 /// Removes expired entries, adds up memory, sheds when there is none left.

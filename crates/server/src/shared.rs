@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use kv_proto::{
     AssemblerLimits, Capabilities, Secret, ServerSettings, SuiteList, limits::SessionLimits,
 };
@@ -20,7 +21,9 @@ use crate::tls::CertStore;
 
 /// One server's state. In an `Arc`, held by every connection.
 pub(crate) struct Shared {
+    /// What it runs with since its start.
     pub(crate) config: Config,
+    live: ArcSwap<Config>,
     pub(crate) service: Arc<Service>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) accountant: Arc<Accountant>,
@@ -70,6 +73,7 @@ impl Shared {
         Self {
             assembler_limits: convert::assembler_limits(&config.limits),
             quotas: Quotas::new(convert::quotas(&config.rate_limits)),
+            live: ArcSwap::from_pointee(config.clone()),
             config,
             service,
             metrics,
@@ -84,6 +88,16 @@ impl Shared {
             tls_turns: Semaphore::new(turns),
             partial_bytes: AtomicUsize::new(0),
         }
+    }
+
+    /// The configuration as it was read last: what takes effect without a restart is taken from here.
+    pub(crate) fn live(&self) -> Arc<Config> {
+        self.live.load_full()
+    }
+
+    /// Puts another one there.
+    pub(crate) fn set_live(&self, config: Arc<Config>) {
+        self.live.store(config);
     }
 
     /// A turn for a step of a TLS handshake, if one is free: more at once than there are cores only

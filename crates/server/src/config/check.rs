@@ -4,6 +4,7 @@
 
 mod auth;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub(super) fn check(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<C
         log,
         worker_threads,
         metrics,
+        values: BTreeMap::new(),
     })
 }
 

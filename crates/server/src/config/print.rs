@@ -2,6 +2,7 @@
 //!
 //! All are made from the table of keys. Invariant: the sample file parses to the defaults.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::keys::{Key, Kind, SECTIONS, Section};
@@ -141,6 +142,40 @@ pub(super) fn effective(raw: &Raw, sources: Sources) -> String {
         }
     }
     out
+}
+
+/// Every key with its value as text; an entry of a list as one, under its first key's value.
+pub(super) fn values(raw: &Raw) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut add = |name: String, text: String| {
+        let value: &mut String = values.entry(name).or_default();
+        value.push_str(&text);
+    };
+    for section in SECTIONS {
+        if !section.repeated {
+            for key in section.keys {
+                let path = format!("{}.{}", section.name, key.name);
+                let text = value(raw, &path, key);
+                add(path, text);
+            }
+            continue;
+        }
+        for index in 0..raw.repetitions(section.name) {
+            let of_key = |key: &Key| {
+                let path = format!("{}.{index}.{}", section.name, key.name);
+                value(raw, &path, key)
+            };
+            let name = section.keys.first().map(of_key).unwrap_or_default();
+            let text = section.keys.iter().map(|key| of_key(key) + "\n").collect();
+            add(format!("{}[{name}]", section.name), text);
+        }
+    }
+    values
+}
+
+fn value(raw: &Raw, path: &str, key: &Key) -> String {
+    raw.effective(path, key)
+        .map_or_else(String::new, |setting| setting.written.toml())
 }
 
 fn entries(out: &mut String, raw: &Raw, table: &str, section: &Section, sources: Sources) {

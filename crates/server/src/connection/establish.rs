@@ -130,7 +130,8 @@ where
     let Some(store) = &shared.certificates else {
         return Err(io::ErrorKind::Unsupported.into());
     };
-    let acceptor = tokio_rustls::TlsAcceptor::from(store.current());
+    let (config, identity_from) = store.in_force();
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
     let mut accept = std::pin::pin!(acceptor.accept(stream));
     let accepted = std::future::poll_fn(|cx| {
         // A turn is for computing. Held while waiting for the peer, a few silent ones would keep
@@ -141,7 +142,7 @@ where
         };
         accept.as_mut().poll(cx)
     });
-    Ok((accepted.await?, store.identity_from()))
+    Ok((accepted.await?, identity_from))
 }
 
 /// Finds pre-shared keys, and remembers what it found.
@@ -175,7 +176,7 @@ impl KeyLookup for Lookup<'_> {
 impl Lookup<'_> {
     /// Whether a session without a pre-shared key is allowed on this carrier.
     fn without_key(&self) -> bool {
-        self.carrier.certificate.is_some() || !self.shared.config.auth.anonymous.is_empty()
+        self.carrier.certificate.is_some() || !self.shared.live().auth.anonymous.is_empty()
     }
 }
 
@@ -288,7 +289,7 @@ fn grant(lookup: &Lookup<'_>, established: &Established) -> Result<Grant, CloseR
         },
         (None, _) if established.key_id.is_some() => return Err(AuthFailed.into()),
         (None, Some(certificate)) if established.suite != Suite::Checksum => {
-            let permissions = shared.config.auth.certificate_permissions(certificate);
+            let permissions = shared.live().auth.certificate_permissions(certificate);
             Grant {
                 identity: certificate.clone(),
                 permissions,
@@ -297,7 +298,7 @@ fn grant(lookup: &Lookup<'_>, established: &Established) -> Result<Grant, CloseR
         }
         (None, _) => Grant {
             identity: Identity::anonymous(),
-            permissions: shared.config.auth.anonymous,
+            permissions: shared.live().auth.anonymous,
             key: None,
         },
     };

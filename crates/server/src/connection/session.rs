@@ -117,15 +117,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The keys in force changed.
+    /// Who may do what changed.
     fn recheck(&mut self) {
-        let Some(held) = &self.core.peer.key else {
-            return;
+        let peer = &self.core.peer;
+        let shared = &self.core.shared;
+        let held = match &peer.key {
+            Some(key) => shared.keys.renew(key).map(|entry| entry.permissions),
+            // A session that was granted something and is granted nothing now is over too.
+            None => Some(shared.live().auth.without_key(&peer.identity))
+                .filter(|granted| !granted.is_empty() || self.core.permissions.is_empty()),
         };
-        match self.core.shared.keys.renew(held) {
-            Some(entry) => self.core.permissions = entry.permissions,
+        match held {
+            Some(permissions) => self.core.permissions = permissions,
             None => {
-                let text = "the key of this session is no longer in force";
+                let text = "the identity of this session is no longer accepted";
                 let reject = Reject::new(kv_proto::ErrorCode::AuthFailed, text);
                 super::reply::error(&mut self.core.egress, 0, &reject);
                 self.ending.get_or_insert(End::Revoked);

@@ -4,6 +4,7 @@
 //! in force was complete and valid when it was put there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use kv_service::CertificateTimes;
@@ -26,10 +27,15 @@ pub enum Reload {
 /// The certificates in force. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct CertStore {
-    settings: Tls,
-    current: ArcSwap<Built>,
+    current: ArcSwap<InForce>,
     /// Of the contents in force; the lock also makes reloads one at a time.
     hash: Mutex<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct InForce {
+    settings: Tls,
+    built: Arc<Built>,
 }
 
 impl CertStore {
@@ -39,31 +45,45 @@ impl CertStore {
     /// [`TlsError`] when they cannot serve.
     pub fn open(settings: Tls) -> Result<Self, TlsError> {
         let files = Files::read(&settings)?;
-        let built = files.build(&settings, unix_seconds())?;
-        let hash = Mutex::new(files.hash());
+        let built = Arc::new(files.build(&settings, unix_seconds())?);
         Ok(Self {
-            settings,
-            current: ArcSwap::from_pointee(built),
-            hash,
+            current: ArcSwap::from_pointee(InForce { settings, built }),
+            hash: Mutex::new(files.hash()),
         })
     }
 
     /// What to serve a new connection with: one load, no lock.
     #[must_use]
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+        Arc::clone(&self.current.load().built.config)
+    }
+
+    /// As [`CertStore::current`], with where client certificates name their identity under it.
+    #[must_use]
+    pub fn in_force(&self) -> (Arc<ServerConfig>, IdentityFrom) {
+        let current = self.current.load();
+        (
+            Arc::clone(&current.built.config),
+            current.settings.identity_from,
+        )
+    }
+
+    /// How often the files are to be compared with what is in force.
+    #[must_use]
+    pub fn reload_interval(&self) -> Duration {
+        self.current.load().settings.reload_interval
     }
 
     /// Where client certificates name their identity.
     #[must_use]
-    pub const fn identity_from(&self) -> IdentityFrom {
-        self.settings.identity_from
+    pub fn identity_from(&self) -> IdentityFrom {
+        self.current.load().settings.identity_from
     }
 
     /// When the certificates in force end.
     #[must_use]
     pub fn times(&self) -> CertificateTimes {
-        self.current.load().times
+        self.current.load().built.times
     }
 
     /// Reads the files again and puts them in force when their contents changed. It reads files:
@@ -72,14 +92,29 @@ impl CertStore {
     /// # Errors
     /// [`TlsError`] when the new files cannot serve; the old ones stay in force.
     pub fn reload_if_changed(&self) -> Result<Reload, TlsError> {
+        let settings = self.current.load().settings.clone();
+        self.reload_with(settings)
+    }
+
+    /// As [`CertStore::reload_if_changed`], with other settings, which come into force with the files.
+    ///
+    /// # Errors
+    /// [`TlsError`] when these files cannot serve; old settings and files stay in force.
+    pub fn reload_with(&self, settings: Tls) -> Result<Reload, TlsError> {
         let mut hash = self.hash.lock();
-        let files = Files::read(&self.settings)?;
+        let files = Files::read(&settings)?;
         let new = files.hash();
-        if *hash == new {
+        let current = self.current.load();
+        let same_rules = current.settings.client_auth == settings.client_auth;
+        if *hash == new && same_rules {
+            if current.settings != settings {
+                let built = Arc::clone(&current.built);
+                self.current.store(Arc::new(InForce { settings, built }));
+            }
             return Ok(Reload::Unchanged);
         }
-        let built = files.build(&self.settings, unix_seconds())?;
-        self.current.store(Arc::new(built));
+        let built = Arc::new(files.build(&settings, unix_seconds())?);
+        self.current.store(Arc::new(InForce { settings, built }));
         *hash = new;
         Ok(Reload::Replaced)
     }
