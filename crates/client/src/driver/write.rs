@@ -95,7 +95,7 @@ impl Writer {
             std::mem::swap(&mut self.batch, &mut outbox.frames);
         }
         for _ in 0..PIECES_PER_BATCH.min(outbox.large.len()) {
-            if let Some(mut large) = outbox.large.pop_front()
+            if let Some(mut large) = outbox.take_large()
                 && !large.write_piece(&mut self.batch)
             {
                 outbox.large.push_back(large);

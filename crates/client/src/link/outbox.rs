@@ -5,6 +5,11 @@ use std::collections::VecDeque;
 
 use kv_proto::{Fragmenter, FrameHead, Opcode, write_frame};
 
+/// Large messages that are under way at one time, and their values together: half of what every
+/// receiver takes [P-9.7]. Further ones wait.
+const UNDER_WAY_MAX: usize = 32;
+const UNDER_WAY_BYTES: usize = 16 * 1024 * 1024;
+
 /// The end of one frame in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
@@ -80,6 +85,29 @@ impl Outbox {
     pub(crate) fn push_control(&mut self, opcode: Opcode, id: u32, value: &[u8]) {
         self.frames
             .push(FrameHead::new(opcode, id), id, Body::of_value(value), false);
+    }
+
+    /// Takes out the large message whose turn it is to write a piece; it goes back behind the others
+    /// unless that was its last one.
+    pub(crate) fn take_large(&mut self) -> Option<Large> {
+        let (mut started, mut bytes) = (0_usize, 0_usize);
+        for large in self.large.iter().filter(|large| large.is_started()) {
+            started = started.saturating_add(1);
+            bytes = bytes.saturating_add(large.value.len());
+        }
+        let at = self.large.iter().position(|large| {
+            large.is_started() || {
+                let room = started == 0
+                    || started < UNDER_WAY_MAX
+                        && bytes.saturating_add(large.value.len()) <= UNDER_WAY_BYTES;
+                // Those that have not begun do so in their order.
+                if !room {
+                    started = UNDER_WAY_MAX;
+                }
+                room
+            }
+        })?;
+        self.large.remove(at)
     }
 
     /// Takes a large message back. `Some(started)` if it was here.

@@ -63,6 +63,24 @@ async fn no_frame_exceeds_the_negotiated_limit_and_long_keys_find_their_room() {
 }
 
 #[tokio::test]
+async fn many_large_values_at_once_stay_within_what_a_receiver_takes() {
+    let (client, peer) = pair().await;
+    let mut server = JoinSet::new();
+    server.spawn(serve(peer));
+    for (count, len) in [(60, 1 << 20), (100, 70_000)] {
+        let mut calls = JoinSet::new();
+        for id in 0..count {
+            let client = client.clone();
+            let value = noise(len);
+            calls.spawn(async move { client.set(format!("k{id}"), value).await });
+        }
+        for set in calls.join_all().await {
+            set.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_small_request_overtakes_a_large_one_that_is_under_way() {
     let (client, mut peer) = pair_with(builder(), &PeerSettings::default(), 1_024).await;
     let large = begun(client.set("large", noise(2_000_000))).await;
