@@ -26,11 +26,12 @@ impl Core {
                     .reject_cheap(meta, &Reject::new(error.error_code(), error.to_string()));
             }
         };
-        let items: Vec<Item<'_>> = items
+        let mut items: Vec<Item<'_>> = items
             .iter()
             .zip(0u32..)
             .map(|(item, index)| self.batch_item(&item, index))
             .collect();
+        self.limit_items(&mut items);
         let blocked = !self.inflight.is_empty()
             && items
                 .iter()
@@ -44,6 +45,23 @@ impl Core {
             self.batch_atomic(meta, &items, blocked);
         } else {
             self.batch_each(meta, &items, blocked);
+        }
+    }
+
+    /// Each item is a request to the rate limits; the first was taken with the batch itself. Those
+    /// beyond a limit are refused, each for itself, and with ATOMIC all for the first of them.
+    fn limit_items(&self, items: &mut [Item<'_>]) {
+        let further = u32::try_from(items.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        if self.share.is_unlimited() || further == 0 {
+            return;
+        }
+        if let (allowed, Some(reject)) = self.take_rate(further) {
+            let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+            for item in items.iter_mut().skip(allowed.saturating_add(1)) {
+                if let Ok((_, meta)) = item {
+                    *item = Err((*meta, reject.clone()));
+                }
+            }
         }
     }
 

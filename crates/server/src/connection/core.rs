@@ -173,18 +173,23 @@ impl Core {
             .saturating_add(self.inflight.bytes())
     }
 
-    /// Milliseconds to wait when a rate limit is passed.
-    pub(super) fn rate_limited(&self) -> Option<u32> {
+    /// Takes so many requests from the rate limits: how many may go on, and why the others may not.
+    pub(super) fn take_rate(&self, wanted: u32) -> (u32, Option<Reject>) {
         let now = self.shared.since_start(self.instant);
-        match self.share.take(now, 1) {
-            Verdict::Allowed => None,
+        match self.share.take(now, wanted) {
+            Verdict::Allowed => (wanted, None),
             Verdict::Limited {
+                allowed,
                 retry_after_ms,
                 scope,
-                ..
             } => {
                 self.shared.metrics.rate_limited(scope);
-                Some(retry_after_ms)
+                let reject = Reject {
+                    code: ErrorCode::RateLimited,
+                    message: "over the rate limit".into(),
+                    retry_after_ms,
+                };
+                (allowed, Some(reject))
             }
         }
     }

@@ -238,12 +238,10 @@ impl Core {
 
     /// Rate limits and memory pressure; both are off or far away almost always.
     fn admit_by_load(&mut self, opcode: Opcode) -> Result<(), Reject> {
-        if let Some(retry_after_ms) = self.rate_limited() {
-            return Err(Reject {
-                code: ErrorCode::RateLimited,
-                message: "over the rate limit".into(),
-                retry_after_ms,
-            });
+        if !self.share.is_unlimited()
+            && let (_, Some(reject)) = self.take_rate(1)
+        {
+            return Err(reject);
         }
         let writes = matches!(opcode, Opcode::Set | Opcode::Incr | Opcode::Batch);
         match self.shared.accountant.pressure() {

@@ -352,6 +352,36 @@ async fn the_id_of_a_cancelled_scan_is_free_while_its_page_is_on_its_way() {
     assert!(echo.is(Opcode::Ok));
 }
 
+/// R9: packing requests together does not lift them over the rate.
+#[tokio::test(start_paused = true)]
+async fn every_item_of_a_batch_counts_towards_the_rate() {
+    let rate = "[rate_limits]\nper_client = \"10/s\"";
+    let mut bench = Bench::with("", rate, memory());
+    let mut client = bench.client(1 << 20).await;
+    let mut body = Vec::new();
+    for _ in 0..100 {
+        let mut writer = BatchWriter::requests(&mut body);
+        writer.item(Opcode::Incr, &[], b"count", &[]).unwrap();
+    }
+    let answer = client.call(Opcode::Batch, &plain(), &[], &body).await;
+    let value = answer.unwrap().value;
+    let replies = Batch::replies(&value).unwrap();
+    let done = |item: &kv_proto::BatchItem<'_>| item.opcode == Opcode::Ok.into();
+    assert_eq!(replies.iter().filter(done).count(), 10);
+    assert_eq!(replies.iter().count(), 100);
+    let refused = client.call(Opcode::Get, &plain(), b"count", &[]).await;
+    assert_eq!(raw::code(&refused.unwrap()), ErrorCode::RateLimited);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let atomic = Extensions {
+        atomic: true,
+        ..plain()
+    };
+    let refused = client.call(Opcode::Batch, &atomic, &[], &body).await;
+    assert_eq!(raw::code(&refused.unwrap()), ErrorCode::RateLimited);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(client.get(b"count").await.unwrap().unwrap(), b"10");
+}
+
 /// TOO_MANY_IN_FLIGHT says that nothing was applied.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_would_have_to_wait_and_may_not_is_not_begun() {
