@@ -4,9 +4,7 @@
 //! They call what the server calls, in the order in which it does. What the server puts between them
 //! (permissions, rate limits, counters) is not part of them.
 
-use kv_proto::{
-    ExtBuf, Extensions, Frame, FrameHead, Opcode, Opener, Sealer, ext_tag, write_frame,
-};
+use kv_proto::{Extensions, Frame, FrameHead, Opcode, Opener, Sealer, ext_tag, write_frame};
 use kv_store::{Condition, Engine, Expiry, MemoryEngine, Now, Op, Outcome, Value};
 
 use crate::session::Failed;
@@ -99,11 +97,14 @@ fn run(engine: &MemoryEngine, ops: &[Op<'_>], reply: &mut Reply) {
 /// The reply, unsealed.
 #[inline(never)]
 pub(crate) fn encode(output: &mut Vec<u8>, request_id: u32, reply: &Reply) -> usize {
-    let mut ext = ExtBuf::new();
-    ext.item(ext_tag::VERSION, &reply.version.to_be_bytes());
+    // The server writes this block into a few bytes of its own.
+    let mut ext = [ext_tag::VERSION, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    if let Some(place) = ext.last_chunk_mut() {
+        *place = reply.version.to_be_bytes();
+    }
     let head = FrameHead::new(Opcode::Ok, request_id);
     let value = reply.value.get(..reply.len).unwrap_or_default();
-    write_frame(output, head, ext.as_bytes(), &[], value)
+    write_frame(output, head, &ext, &[], value)
 }
 
 /// Its tag.
