@@ -157,7 +157,7 @@ impl Compression {
                 x: "bytes of the value",
                 y: "Gbit/s",
             },
-            (first..last, 0.05..100.0),
+            (first..last, 0.05..1_000.0),
             &series,
         )
     }

@@ -76,16 +76,20 @@ pub(crate) fn bars(
     let style = ("sans-serif", 13).into_font().color(&BLACK);
     let (x, y) = chart.plotting_area().get_pixel_range();
     for (at, name) in groups.iter().enumerate() {
-        let left = f64::from(x.start)
+        let middle = f64::from(x.start)
             + (at as f64 + 0.5) * f64::from(x.end - x.start) / groups.len() as f64;
-        root.draw_text(
-            name,
-            &style,
-            (left as i32 - name.len() as i32 * 3, y.end + 5),
-        )
-        .map_err(other)?;
+        for (line, part) in name.split(", ").enumerate() {
+            // Nothing here knows how wide a font is; it is about this wide.
+            let place = (
+                middle as i32 - part.len() as i32 * 3,
+                y.end + 5 + line as i32 * 14,
+            );
+            root.draw_text(part, &style, place).map_err(other)?;
+        }
     }
-    legend(&mut chart)?;
+    if series.len() > 1 {
+        legend(&mut chart)?;
+    }
     root.present().map_err(other)
 }
 
