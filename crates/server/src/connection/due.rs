@@ -43,8 +43,7 @@ pub(super) fn next<S>(session: &Session<S>, paused: Option<Instant>) -> Instant 
     }
     earlier(paused);
     if listens(session) {
-        let silence = limits.keep_alive_interval.saturating_mul(timers.pinged + 1);
-        earlier(Some(timers.received + silence));
+        earlier(Some(timers.received + next_silence(session)));
         earlier(
             timers
                 .frame_began
@@ -60,6 +59,22 @@ pub(super) fn next<S>(session: &Session<S>, paused: Option<Instant>) -> Instant 
     earlier(session.core.inflight.next_deadline());
     earlier(session.core.streams.next_deadline());
     next
+}
+
+/// At which silence something is done next: a PING, or the end.
+fn next_silence<S>(session: &Session<S>) -> Duration {
+    let limits = &session.core.shared.config.limits;
+    let intervals = if session.core.version_1 {
+        // It has no PING.
+        misses(limits)
+    } else {
+        misses(limits).min(session.timers.pinged + 1)
+    };
+    limits.keep_alive_interval.saturating_mul(intervals)
+}
+
+fn misses(limits: &crate::config::Limits) -> u32 {
+    u32::try_from(limits.keep_alive_misses.get()).unwrap_or(u32::MAX)
 }
 
 /// Whether what the peer says would be heard; if not, its silence is no fault.
@@ -99,11 +114,8 @@ pub(super) fn handle<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Session<S>
         session.ending = Some(End::Overdue(overdue));
         return;
     }
-    let limits = &session.core.shared.config.limits;
     let silence = now.saturating_duration_since(session.timers.received);
-    let due = limits
-        .keep_alive_interval
-        .saturating_mul(session.timers.pinged + 1);
+    let due = next_silence(session);
     if silence >= due && listens(session) && !session.core.version_1 {
         session.timers.pinged += 1;
         let head = FrameHead::new(Opcode::ServerPing, 0);
@@ -124,9 +136,8 @@ fn overdue<S>(session: &mut Session<S>, now: Instant) -> Option<Overdue> {
     if !listens(session) {
         return None;
     }
-    let misses = u32::try_from(limits.keep_alive_misses.get()).unwrap_or(u32::MAX);
     let silence = now.saturating_duration_since(timers.received);
-    if silence >= limits.keep_alive_interval.saturating_mul(misses) {
+    if silence >= limits.keep_alive_interval.saturating_mul(misses(limits)) {
         return Some(Overdue::Silent);
     }
     if let Some(began) = timers.frame_began {

@@ -93,7 +93,8 @@ impl Streams {
 
     /// The next deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.queue.iter().filter_map(|stream| stream.deadline).min()
+        let open = self.queue.iter().filter(|stream| !stream.cancelled);
+        open.filter_map(|stream| stream.deadline).min()
     }
 }
 

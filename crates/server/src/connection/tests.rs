@@ -297,6 +297,45 @@ async fn a_version_1_client_that_half_closes_gets_what_it_asked_for() {
     assert!(client.next().await.unwrap().is_none());
 }
 
+/// P9: between the time of a PING, which version 1 does not have, and its end the task rests: it was
+/// woken without pause, and in this paused time nothing would move.
+#[tokio::test(start_paused = true)]
+async fn a_silent_version_1_client_costs_nothing_until_it_is_let_go() {
+    let mut bench = Bench::with("", "[protocol]\nv1 = true\nv1_key = \"app\"", memory());
+    let mut client = RawClient::version_1(bench.dial(4096), &KEY);
+    assert_eq!(client.get(b"k").await.unwrap(), None);
+    let began = Instant::now();
+    assert!(client.next().await.unwrap().is_none());
+    assert_eq!(began.elapsed().as_secs(), 60);
+    drop(client);
+    bench.ends_within(super::LINGER).await;
+}
+
+/// The same for a scan that was late while its page is on its way.
+#[tokio::test(start_paused = true)]
+async fn a_scan_that_was_late_costs_nothing_until_its_page_comes() {
+    let (engine, gate) = SlowEngine::new(memory(), b"slow");
+    let mut bench = Bench::with("", "", engine);
+    let mut client = bench.client(1 << 20).await;
+    let soon = Extensions {
+        deadline_ms: Some(20),
+        ..plain()
+    };
+    client
+        .send(Opcode::Scan, 5, &soon, b"slow", &[])
+        .await
+        .unwrap();
+    let late = client.reply(5).await.unwrap();
+    assert_eq!(raw::code(&late), ErrorCode::DeadlineExceeded);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    gate.open();
+    let echo = client
+        .call(Opcode::Echo, &plain(), &[], b"x")
+        .await
+        .unwrap();
+    assert!(echo.is(Opcode::Ok));
+}
+
 /// P-11.6: a stream without credit would wait for ever for more.
 #[tokio::test(start_paused = true)]
 async fn goodbye_ends_streams_also_those_without_credit() {
