@@ -1,0 +1,2 @@
+//! Write-ahead log of kv: checksummed groups in segments, recovery and the side file.
+#![forbid(unsafe_code)]
