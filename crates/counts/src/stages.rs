@@ -76,22 +76,26 @@ pub(crate) fn look_up_run(engine: &MemoryEngine, ops: &[Op<'_>; 16], reply: &mut
 
 #[inline]
 fn run(engine: &MemoryEngine, ops: &[Op<'_>], reply: &mut Reply) {
-    engine.run(NOW, ops, &mut |_: usize, outcome: Outcome<'_>| {
-        match outcome {
-            Outcome::Found(entry) => {
-                let value = entry.value.as_slice();
-                let Some(place) = reply.value.get_mut(..value.len()) else {
-                    return;
-                };
-                place.copy_from_slice(value);
-                reply.len = value.len();
-                reply.version = entry.version;
+    engine.run(
+        NOW,
+        ops,
+        &mut |_: usize, outcome: Outcome<'_>, _: kv_store::Position| {
+            match outcome {
+                Outcome::Found(entry) => {
+                    let value = entry.value.as_slice();
+                    let Some(place) = reply.value.get_mut(..value.len()) else {
+                        return;
+                    };
+                    place.copy_from_slice(value);
+                    reply.len = value.len();
+                    reply.version = entry.version;
+                }
+                Outcome::Written { version, .. } => reply.version = version,
+                _ => return,
             }
-            Outcome::Written { version, .. } => reply.version = version,
-            _ => return,
-        }
-        reply.answered = reply.answered.wrapping_add(1);
-    });
+            reply.answered = reply.answered.wrapping_add(1);
+        },
+    );
 }
 
 /// The reply, unsealed.

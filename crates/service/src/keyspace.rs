@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use kv_store::{
-    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, ScanDone,
-    ScanRange, Sink, Stats,
+    Atomic, Batch, Capture, Completion, DiskStats, Durable, Engine, Entry, Health, Now, Op,
+    OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, Sink, Stats, StoreError, Wake,
 };
 
 use crate::clock::{Clock, SystemClock};
@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// As [`Engine::run_atomic`].
-    pub fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
+    pub fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
         self.engine.run_atomic(now, ops, sink)
     }
 
@@ -78,6 +78,44 @@ impl Service {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    /// As [`Engine::disk_stats`].
+    #[must_use]
+    pub fn disk_stats(&self) -> Option<DiskStats> {
+        self.engine.disk_stats()
+    }
+
+    /// As [`Engine::durable`].
+    #[inline]
+    #[must_use]
+    pub fn durable(&self) -> Durable {
+        self.engine.durable()
+    }
+
+    /// As [`Engine::on_durable`].
+    pub fn on_durable(&self, wake: Wake) {
+        self.engine.on_durable(wake);
+    }
+
+    /// As [`Engine::health`].
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.engine.health()
+    }
+
+    /// As [`Engine::capture`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn capture(&self, now: Now) -> Result<Box<dyn Capture>, StoreError> {
+        self.engine.capture(now)
+    }
+
+    /// As [`Engine::close`].
+    pub fn close(&self) {
+        self.engine.close();
     }
 }
 
@@ -120,9 +158,13 @@ mod tests {
 
     fn run(service: &Service, ops: &[Op<'_>]) -> Vec<OwnedOutcome> {
         let mut outcomes = Vec::new();
-        let executed = service.run(service.now(), ops, &mut |_: usize, outcome: Outcome<'_>| {
-            outcomes.push(outcome.to_owned_outcome());
-        });
+        let executed = service.run(
+            service.now(),
+            ops,
+            &mut |_: usize, outcome: Outcome<'_>, _: Position| {
+                outcomes.push(outcome.to_owned_outcome());
+            },
+        );
         assert_eq!(executed, ops.len());
         outcomes
     }
@@ -153,13 +195,17 @@ mod tests {
         let now = service.now();
         let mut applied = 0;
         let ops = [set(b"a", Expiry::Never), set(b"b", Expiry::Never)];
-        let atomic = service.run_atomic(now, &ops, &mut |_: usize, _: Outcome<'_>| applied += 1);
+        let (atomic, _) =
+            service.run_atomic(now, &ops, &mut |_: usize, _: Outcome<'_>, _: Position| {
+                applied += 1
+            });
         assert_eq!((atomic, applied), (Atomic::Applied, 2));
         let done = Arc::new(Mutex::new(None));
         let report = Arc::clone(&done);
         let batch = Batch {
             ops: vec![OwnedOp::Get { key: "a".into() }],
             atomic: false,
+            operation: None,
         };
         service.submit(
             now,

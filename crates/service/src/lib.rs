@@ -21,10 +21,11 @@ pub use identity::{
 };
 pub use keyspace::Service;
 pub use kv_store::{
-    Atomic, Batch, BatchOutcome, Blame, Completion, Condition, Engine, Entry, Expiry,
-    INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MemoryConfig, MemoryEngine, Now, Op, Outcome,
-    OwnedEntry, OwnedOp, OwnedOutcome, OwnedRange, Page, PageLimits, ScanDone, ScanRange,
-    ScannedPage, Sink, Stats, StoreError, Value,
+    Atomic, Batch, BatchOutcome, Blame, Capture, Completion, Condition, DiskStats, Durable, Engine,
+    Entry, Expiry, Health, INLINE_VALUE_BYTES_MAX, KEY_BYTES_MAX, MemoryConfig, MemoryEngine, Now,
+    Op, OperationId, Outcome, OwnedEntry, OwnedOp, OwnedOutcome, OwnedRange, Page, PageLimits,
+    Position, SYNC_BUCKETS_US, ScanDone, ScanRange, ScannedPage, Sink, Stats, StoreError, Value,
+    Wake,
 };
 pub use metrics::{
     AuthResult, BuildInfo, Certificate, CertificateTimes, Closure, Code, Door, Durations,

@@ -72,7 +72,11 @@ mod tests {
                 condition: Condition::Always,
                 previous: false,
             };
-            service.run(now, &[set], &mut |_: usize, _: Outcome<'_>| {});
+            service.run(
+                now,
+                &[set],
+                &mut |_: usize, _: Outcome<'_>, _: kv_store::Position| {},
+            );
         }
         let mut sweeper = Sweeper::default();
         let idle = Swept {

@@ -88,7 +88,7 @@ struct Reply {
 }
 
 impl Sink for Reply {
-    fn outcome(&mut self, _: usize, outcome: Outcome<'_>) {
+    fn outcome(&mut self, _: usize, outcome: Outcome<'_>, _: kv_store::Position) {
         match outcome {
             Outcome::Found(entry) => self.bytes.copy_from_slice(entry.value.as_slice()),
             Outcome::Written { .. } => {}

@@ -1,6 +1,9 @@
 //! The seam between the service and whatever keeps the entries.
 
-use crate::{Batch, Completion, Entry, Now, Op, OwnedEntry, OwnedRange, Sink, StoreError};
+use crate::{
+    Batch, Completion, DiskStats, Durable, Entry, Health, Now, Op, OwnedEntry, OwnedRange,
+    Position, Sink, StoreError, Wake,
+};
 use bytes::Bytes;
 
 /// Keeps entries.
@@ -9,6 +12,10 @@ use bytes::Bytes;
 /// counter over the whole store; an entry that has expired is never returned again, also after
 /// the caller's clock goes back; an atomic batch is applied whole or not at all; a page is
 /// consistent.
+///
+/// An outcome may come before what it depends on is durable: it carries a [`Position`], and nobody
+/// may be shown it before [`Engine::durable`] has passed that. What comes through a completion is
+/// durable already.
 ///
 /// Times passed in may go back; an engine works with the latest it has seen.
 pub trait Engine: Send + Sync + 'static {
@@ -21,8 +28,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Executes all of `ops`, or none when a condition fails or a value is of the wrong kind.
     /// Later operations see the effects of earlier ones. `sink` is called only when the batch is
-    /// applied.
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic;
+    /// applied. The position is that of the whole, also of a refusal.
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position);
 
     /// Executes owned operations; `done` is called exactly once, from any thread, possibly
     /// before this returns.
@@ -49,6 +56,53 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Figures about the store. Cheap enough to be asked once a second.
     fn stats(&self) -> Stats;
+
+    /// How much of what was answered may be shown. Cheap: one or two loads.
+    fn durable(&self) -> Durable {
+        Durable {
+            through: Position::END,
+            failed: false,
+        }
+    }
+
+    /// Has `wake` called from now on whenever [`Engine::durable`] changes.
+    fn on_durable(&self, wake: Wake) {
+        drop(wake);
+    }
+
+    /// How the engine is.
+    fn health(&self) -> Health {
+        Health::Good
+    }
+
+    /// Figures that only an engine with a disk has.
+    fn disk_stats(&self) -> Option<DiskStats> {
+        None
+    }
+
+    /// All entries as they are at this moment, for a backup.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsupported`] when the engine cannot; what hinders it otherwise.
+    fn capture(&self, now: Now) -> Result<Box<dyn Capture>, StoreError> {
+        let _ = now;
+        Err(StoreError::Unsupported)
+    }
+
+    /// Makes everything durable and gives the disk free. Blocks. Called once, when nobody calls
+    /// anything else any more; what is called later fails.
+    fn close(&self) {}
+}
+
+/// A store as it was at one moment, read page by page in ascending key order. Reading may block:
+/// keep it off threads that serve connections.
+pub trait Capture: Send {
+    /// Shows the next entries; [`Page::Done`] when there are no more behind them.
+    fn page(&mut self, limits: PageLimits, visit: &mut dyn FnMut(&[u8], Entry<'_>)) -> Page;
+
+    /// About how many entries there are in all.
+    fn len_hint(&self) -> u64;
 }
 
 /// What became of [`Engine::run_atomic`].

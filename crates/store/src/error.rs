@@ -25,6 +25,13 @@ pub enum StoreError {
     /// The write may or may not have been applied.
     #[error("outcome of the write is unknown")]
     OutcomeUnknown,
+    /// An operation with this number is older than what is remembered of its client; it may have
+    /// been applied.
+    #[error("too old to tell whether the operation was applied")]
+    OperationExpired,
+    /// The engine does not do this.
+    #[error("not supported by this engine")]
+    Unsupported,
     /// What is stored does not carry its checksum.
     #[error("stored data is corrupt")]
     Corrupt,
@@ -50,10 +57,10 @@ impl StoreError {
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
-            Self::KeyLength | Self::ValueTooLong => Blame::Caller,
+            Self::KeyLength | Self::ValueTooLong | Self::Unsupported => Blame::Caller,
             Self::OutOfMemory | Self::DiskFull => Blame::Capacity,
             Self::Unavailable => Blame::Retryable,
-            Self::OutcomeUnknown => Blame::Unknown,
+            Self::OutcomeUnknown | Self::OperationExpired => Blame::Unknown,
             Self::Corrupt => Blame::Fatal,
         }
     }

@@ -4,23 +4,30 @@
 //! identity and no clock; the time of each call is passed in. All engines answer alike, and the
 //! `conformance` feature holds the suite that says what alike means.
 //!
-//! `unsafe` stands in `memory/entry.rs`, `memory/table.rs`, `memory/directory.rs` and
-//! `memory/prefetch.rs` only.
+//! `unsafe` stands in `table/entry.rs`, `table/map.rs`, `table/directory.rs` and
+//! `table/prefetch.rs` only.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod disk_stats;
 mod engine;
 mod error;
 mod memory;
 mod op;
 mod outcome;
+mod position;
+mod table;
 mod time;
 
-pub use engine::{Atomic, Engine, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Stats};
+pub use disk_stats::{DiskStats, SYNC_BUCKETS_US};
+pub use engine::{
+    Atomic, Capture, Engine, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Stats,
+};
 pub use error::{Blame, StoreError};
 pub use memory::{MemoryConfig, MemoryEngine};
-pub use op::{Batch, Completion, Condition, Expiry, Op, OwnedOp, OwnedRange};
+pub use op::{Batch, Completion, Condition, Expiry, Op, OperationId, OwnedOp, OwnedRange};
 pub use outcome::{BatchOutcome, Entry, Outcome, OwnedEntry, OwnedOutcome, Sink, Value};
+pub use position::{Durable, Health, Position, Wake};
 pub use time::Now;
 
 /// Longest key an engine takes, in bytes; a key's length is a `u16` on the wire and in the entry.

@@ -4,41 +4,24 @@
 //! batches and scan pages, which lock several in ascending order. Nothing is durable.
 
 mod atomic;
-mod budget;
-mod decimal;
-mod directory;
-mod entry;
-mod hash;
-mod order;
-mod plan;
-mod prefetch;
 mod run;
 mod scan;
 mod shard;
-mod slots;
 mod sweep;
-mod table;
-mod word;
 
+use crate::table::{Budget, Directory, SHARDS, Seed};
 use crate::time::HighWater;
 use crate::{
-    Atomic, Batch, BatchOutcome, Completion, Engine, Entry, KEY_BYTES_MAX, Now, Op, Outcome,
-    OwnedOp, OwnedOutcome, OwnedRange, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Sink,
+    Atomic, Batch, BatchOutcome, Completion, Engine, Entry, Now, Op, Outcome, OwnedOp,
+    OwnedOutcome, OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, ScannedPage, Sink,
     Stats,
 };
-use budget::Budget;
 use bytes::Bytes;
-use directory::Directory;
-use hash::Seed;
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Common, Shard};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Shards: enough that a few dozen threads seldom meet in one, few enough that their heads stay
-/// in the first-level cache. A power of two.
-const SHARDS: usize = 64;
 
 /// What a memory engine is made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,11 +79,6 @@ impl MemoryEngine {
             indexed: AtomicBool::new(false),
         }
     }
-
-    #[inline]
-    fn shard_of(&self, hash: u64) -> usize {
-        word::shard_of(hash, SHARDS)
-    }
 }
 
 impl Engine for MemoryEngine {
@@ -109,20 +87,21 @@ impl Engine for MemoryEngine {
         ops.len()
     }
 
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
-        self.run_ops_atomic(self.clock.advance(now), ops, sink)
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
+        let atomic = self.run_ops_atomic(self.clock.advance(now), ops, sink);
+        (atomic, Position::START)
     }
 
     fn submit(&self, now: Now, batch: Batch, done: Completion) {
         let ops: Vec<_> = batch.ops.iter().map(OwnedOp::as_op).collect();
         let mut outcomes = Vec::with_capacity(ops.len());
         let mut collect =
-            |_: usize, outcome: Outcome<'_>| outcomes.push(outcome.to_owned_outcome());
+            |_: usize, outcome: Outcome<'_>, _: Position| outcomes.push(outcome.to_owned_outcome());
         if !batch.atomic {
             self.run(now, &ops, &mut collect);
             return done(BatchOutcome::Done(outcomes));
         }
-        let (index, outcome) = match self.run_atomic(now, &ops, &mut collect) {
+        let (index, outcome) = match self.run_atomic(now, &ops, &mut collect).0 {
             Atomic::Applied => return done(BatchOutcome::Done(outcomes)),
             Atomic::Conflict { index, version } => (index, OwnedOutcome::Conflict { version }),
             Atomic::WrongType { index } => (index, OwnedOutcome::WrongType),
@@ -171,11 +150,6 @@ impl Engine for MemoryEngine {
         }
         stats
     }
-}
-
-#[inline]
-fn legal_key(key: &[u8]) -> bool {
-    (1..=KEY_BYTES_MAX).contains(&key.len())
 }
 
 #[cfg(test)]

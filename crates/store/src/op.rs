@@ -270,6 +270,17 @@ pub struct Batch {
     pub ops: Vec<OwnedOp>,
     /// Whether all conditions must hold for anything to be applied.
     pub atomic: bool,
+    /// Names the batch, so that a repeat gets the first answer again instead of a second effect.
+    pub operation: Option<OperationId>,
+}
+
+/// Names an operation across connections (IDEMPOTENCY): a client counts its operations upwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OperationId {
+    /// Chosen at random by the client.
+    pub client: [u8; 16],
+    /// Never used twice by it for different operations.
+    pub number: u64,
 }
 
 /// Called exactly once with what became of a [`Batch`], from any thread, possibly before

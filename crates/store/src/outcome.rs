@@ -1,6 +1,6 @@
 //! What an engine answers: borrowed while the entry is held, or owned after the slow way.
 
-use crate::StoreError;
+use crate::{Position, StoreError};
 use bytes::Bytes;
 use std::fmt;
 use std::num::NonZeroU64;
@@ -287,14 +287,15 @@ pub enum BatchOutcome {
 /// Called while the entry is held: copy what is needed and return. It must not call the engine,
 /// which would wait for itself.
 pub trait Sink {
-    /// Takes the outcome of `ops[index]`.
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>);
+    /// Takes the outcome of `ops[index]`, which may be shown once everything up to `after` is
+    /// durable.
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, after: Position);
 }
 
 /// Any closure of the right shape is a sink.
-impl<F: FnMut(usize, Outcome<'_>)> Sink for F {
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>) {
-        self(index, outcome);
+impl<F: FnMut(usize, Outcome<'_>, Position)> Sink for F {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, after: Position) {
+        self(index, outcome, after);
     }
 }
 

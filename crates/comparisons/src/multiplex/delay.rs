@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use kv_store::{
     Atomic, Batch, Completion, Condition, Engine, Entry, Expiry, MemoryConfig, MemoryEngine, Now,
-    Op, Outcome, OwnedRange, Page, PageLimits, ScanDone, ScanRange, Sink, Stats, Value,
+    Op, Outcome, OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, Sink, Stats, Value,
 };
 
 use super::{DELAY, KEYS, SLOW, key};
@@ -43,7 +43,7 @@ impl DelayEngine {
                 previous: false,
             };
             let now = Now::from_unix_ms(1);
-            inner.run(now, &[set], &mut |_: usize, _: Outcome<'_>| {});
+            inner.run(now, &[set], &mut |_: usize, _: Outcome<'_>, _: Position| {});
         }
         Arc::new(Self {
             inner: Arc::new(inner),
@@ -67,7 +67,7 @@ impl Engine for DelayEngine {
         self.inner.run(now, &ops[..at], sink)
     }
 
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
         if ops.iter().any(is_slow) {
             return Atomic::NotNow;
         }

@@ -6,7 +6,7 @@ use kv_proto::{
     Batch as Items, BatchItem, ErrorCode, FrameHead, HEADER_LEN, Header, Opcode, OpcodeByte,
     VERSION_2,
 };
-use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Sink, Value};
+use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Position, Sink, Value};
 
 use super::core::Core;
 use super::inflight::Work;
@@ -106,13 +106,23 @@ impl Core {
                 service.run_atomic(self.now, &ops, &mut sink)
             }));
             match ran {
-                Ok(Atomic::NotNow) => {}
-                Ok(other) => return self.on_atomic(meta, other, &body),
+                Ok((Atomic::NotNow, _)) => {}
+                Ok((other, _)) => return self.on_atomic(meta, other, &body),
                 Err(_) => return self.handler_panicked(meta),
             }
         }
         let ops = ops.iter().map(Op::to_owned_op).collect();
-        self.wait(meta, Work::Batch(Batch { ops, atomic: true }, metas));
+        self.wait(
+            meta,
+            Work::Batch(
+                Batch {
+                    ops,
+                    atomic: true,
+                    operation: None,
+                },
+                metas,
+            ),
+        );
     }
 
     fn on_atomic(&mut self, meta: Meta, outcome: Atomic, body: &BatchBody) {
@@ -215,7 +225,14 @@ impl Core {
         }
         self.wait(
             meta,
-            Work::Planned(Batch { ops, atomic: false }, Box::new(plan)),
+            Work::Planned(
+                Batch {
+                    ops,
+                    atomic: false,
+                    operation: None,
+                },
+                Box::new(plan),
+            ),
         );
     }
 
@@ -360,7 +377,7 @@ struct BodySink<'c> {
 }
 
 impl Sink for BodySink<'_> {
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>) {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, _: Position) {
         if let Some(&meta) = self.metas.get(index) {
             reply::outcome(self.body, meta, outcome, self.now);
         }

@@ -277,6 +277,7 @@ mod tests {
                 key: Bytes::from_static(key.as_bytes()),
             }],
             atomic: false,
+            operation: None,
         })
     }
 
@@ -287,7 +288,14 @@ mod tests {
                 key: Bytes::from_static(key.as_bytes()),
             })
             .collect();
-        Work::Batch(Batch { ops, atomic: true }, Vec::new())
+        Work::Batch(
+            Batch {
+                ops,
+                atomic: true,
+                operation: None,
+            },
+            Vec::new(),
+        )
     }
 
     fn start(added: Added) -> Token {
@@ -371,6 +379,7 @@ mod tests {
                 previous: false,
             }],
             atomic: false,
+            operation: None,
         });
         let first = start(inflight.add(Meta::get(1), set, None));
         inflight.add(Meta::get(2), single("key"), None);

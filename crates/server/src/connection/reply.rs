@@ -247,7 +247,8 @@ pub(super) fn store_error(error: StoreError) -> Reject {
         StoreError::OutOfMemory => ErrorCode::OutOfMemory,
         StoreError::DiskFull => ErrorCode::DiskFull,
         StoreError::Unavailable => ErrorCode::Overloaded,
-        StoreError::OutcomeUnknown => ErrorCode::OutcomeUnknown,
+        StoreError::OutcomeUnknown | StoreError::OperationExpired => ErrorCode::OutcomeUnknown,
+        StoreError::Unsupported => ErrorCode::Unsupported,
         StoreError::Corrupt => ErrorCode::Corrupt,
         // `StoreError` may grow; a new failure is our fault until it is named here.
         _ => ErrorCode::Internal,

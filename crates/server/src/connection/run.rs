@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use kv_proto::ErrorCode;
-use kv_service::{Batch, BatchOutcome, Now, Op, Outcome, Sink};
+use kv_service::{Batch, BatchOutcome, Now, Op, Outcome, Position, Sink};
 
 use super::core::Core;
 use super::egress::Egress;
@@ -76,6 +76,7 @@ impl<'b> Run<'b> {
                     Work::Single(Batch {
                         ops: vec![op.to_owned_op()],
                         atomic: false,
+                        operation: None,
                     }),
                 );
                 at += 1;
@@ -92,6 +93,7 @@ impl<'b> Run<'b> {
                     let batch = Batch {
                         ops: vec![op.to_owned_op()],
                         atomic: false,
+                        operation: None,
                     };
                     core.wait(meta, Work::Single(batch));
                 }
@@ -116,7 +118,7 @@ struct Replies<'c> {
 
 impl Sink for Replies<'_> {
     #[inline]
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>) {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, _: Position) {
         let Some(&meta) = self.metas.get(index) else {
             return;
         };

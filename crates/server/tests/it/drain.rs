@@ -177,7 +177,7 @@ async fn nothing_acknowledged_is_lost_when_a_server_stops_under_load() {
         engine.run(
             now,
             &ops,
-            &mut |at: usize, outcome: kv_service::Outcome<'_>| {
+            &mut |at: usize, outcome: kv_service::Outcome<'_>, _: kv_service::Position| {
                 let kv_service::Outcome::Found(entry) = outcome else {
                     panic!("{} was acknowledged and is not there", acknowledged[at].0)
                 };

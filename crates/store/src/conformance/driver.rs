@@ -43,7 +43,7 @@ impl<'e> Driver<'e> {
         let executed = self.engine.run(
             self.now,
             ops,
-            &mut |index: usize, outcome: crate::Outcome<'_>| {
+            &mut |index: usize, outcome: crate::Outcome<'_>, _: crate::Position| {
                 assert_eq!(index, outcomes.len(), "outcomes come in order, each once");
                 outcomes.push(outcome.to_owned_outcome());
             },
@@ -82,10 +82,10 @@ impl<'e> Driver<'e> {
     #[track_caller]
     pub fn atomic(&self, ops: &[Op<'_>]) -> BatchOutcome {
         let mut outcomes = Vec::new();
-        let atomic = self.engine.run_atomic(
+        let (atomic, _) = self.engine.run_atomic(
             self.now,
             ops,
-            &mut |index: usize, outcome: crate::Outcome<'_>| {
+            &mut |index: usize, outcome: crate::Outcome<'_>, _: crate::Position| {
                 assert_eq!(index, outcomes.len(), "outcomes come in order, each once");
                 outcomes.push(outcome.to_owned_outcome());
             },
@@ -111,8 +111,15 @@ impl<'e> Driver<'e> {
         let (done, outcome) = mpsc::channel();
         let ops: Vec<OwnedOp> = ops.iter().map(Op::to_owned_op).collect();
         let complete = move |outcome| drop(done.send(outcome));
-        self.engine
-            .submit(self.now, Batch { ops, atomic }, Box::new(complete));
+        self.engine.submit(
+            self.now,
+            Batch {
+                ops,
+                atomic,
+                operation: None,
+            },
+            Box::new(complete),
+        );
         // Ends without an outcome when the completion is dropped uncalled.
         outcome
             .recv()

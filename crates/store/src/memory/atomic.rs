@@ -1,11 +1,10 @@
 //! Atomic batches: lock all shards involved, decide every operation against what the earlier ones
 //! will have done, allocate everything, and only then apply.
 
-use super::entry::EntryBox;
-use super::plan::{Plan, Reply, plan};
-use super::shard::{Call, Shard, is_due, make};
-use super::{MemoryEngine, legal_key};
-use crate::{Atomic, Now, Op, Outcome, Sink, StoreError};
+use super::MemoryEngine;
+use super::shard::{Call, Shard, make};
+use crate::table::{EntryBox, Plan, Reply, is_due, legal_key, plan, shard_of};
+use crate::{Atomic, Now, Op, Outcome, Position, Sink, StoreError};
 use parking_lot::MutexGuard;
 use std::collections::HashMap;
 
@@ -56,7 +55,7 @@ impl MemoryEngine {
                 let hash = self.common.seed.hash(op.key());
                 Call {
                     common: &self.common,
-                    shard: self.shard_of(hash),
+                    shard: shard_of(hash),
                     hash,
                     now,
                 }
@@ -174,7 +173,7 @@ fn apply(
     let at = shard.find_live(call, op.key());
     match step {
         Step::Look => shard.show(at, index, sink),
-        Step::Answer(outcome) => sink.outcome(index, outcome),
+        Step::Answer(outcome) => sink.outcome(index, outcome, Position::START),
         Step::Remove { previous } => {
             let removed = at.and_then(|at| shard.remove(call, at));
             let shown = removed.as_ref().filter(|_| previous);
@@ -183,13 +182,15 @@ fn apply(
                 Outcome::Deleted {
                     previous: shown.map(EntryBox::entry),
                 },
+                Position::START,
             );
         }
         Step::Put { entry, reply } => {
             let (version, expires_at) = (entry.entry().version, entry.expires_at());
             let replaced = shard.install(call, at, entry);
             let before = replaced.as_ref().map(EntryBox::entry);
-            sink.outcome(index, reply.outcome(version, expires_at, before));
+            let outcome = reply.outcome(version, expires_at, before);
+            sink.outcome(index, outcome, Position::START);
             call.common
                 .budget
                 .release(replaced.map_or(0, |entry| entry.bytes()));

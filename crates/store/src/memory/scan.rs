@@ -4,8 +4,8 @@
 //! unfinished. A page is collected with all shards locked, in ascending order.
 
 use super::MemoryEngine;
-use super::order::{Order, key_bytes};
-use super::shard::{Call, Shard, is_due};
+use super::shard::{Call, Shard};
+use crate::table::{Order, is_due, key_bytes};
 use crate::{Entry, Now, Page, PageLimits, ScanRange, StoreError};
 use parking_lot::MutexGuard;
 use std::cmp::Reverse;

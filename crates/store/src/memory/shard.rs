@@ -3,15 +3,11 @@
 //! Invariant: `order`, once built, holds exactly the keys of `table`; the budget has been charged
 //! for every entry, for the table's slots and for the index.
 
-use super::budget::Budget;
-use super::directory::Directory;
-use super::entry::{Contents, EntryBox};
-use super::hash::Seed;
-use super::order::{Order, key_bytes};
-use super::plan::{Body, Plan, Write, plan};
-use super::table::{Lent, Table};
-use crate::{Entry, Now, Op, Outcome, Sink, StoreError};
-use std::num::NonZeroU64;
+use crate::table::{
+    Body, Budget, Contents, Directory, EntryBox, Lent, Order, Plan, Seed, Table, Write, is_due,
+    key_bytes, plan,
+};
+use crate::{Entry, Now, Op, Outcome, Position, Sink, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,7 +70,9 @@ impl Shard {
         if let Op::Get { .. } = op {
             self.show(at, index, sink);
         } else {
-            self.execute_write(call, op, at, &mut |outcome| sink.outcome(index, outcome));
+            self.execute_write(call, op, at, &mut |outcome| {
+                sink.outcome(index, outcome, Position::START);
+            });
         }
     }
 
@@ -83,10 +81,10 @@ impl Shard {
     pub(super) fn show(&mut self, at: Option<usize>, index: usize, sink: &mut dyn Sink) {
         if let Some(entry) = self.table.get(at.unwrap_or(usize::MAX)) {
             self.hits += 1;
-            sink.outcome(index, Outcome::Found(entry.entry()));
+            sink.outcome(index, Outcome::Found(entry.entry()), Position::START);
         } else {
             self.misses += 1;
-            sink.outcome(index, Outcome::Missing);
+            sink.outcome(index, Outcome::Missing, Position::START);
         }
     }
 
@@ -264,12 +262,6 @@ impl Shard {
         budget.release(former.bytes());
         Ok(())
     }
-}
-
-/// Whether an entry with this expiry is gone.
-#[inline]
-pub(super) fn is_due(expires_at: Option<NonZeroU64>, now: Now) -> bool {
-    expires_at.is_some_and(|at| at.get() <= now.unix_ms())
 }
 
 /// Allocates the entry that `write` makes of `current`.

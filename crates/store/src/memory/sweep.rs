@@ -2,8 +2,9 @@
 //! step ended.
 
 use super::MemoryEngine;
-use super::shard::{Call, is_due};
+use super::shard::Call;
 use crate::Now;
+use crate::table::is_due;
 
 /// Entries looked at under one hold of a shard's lock: each is a wait for memory of some 100 ns.
 const ENTRIES_PER_HOLD: usize = 128;

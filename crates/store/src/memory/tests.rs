@@ -28,9 +28,13 @@ fn del(key: &[u8]) -> Op<'_> {
 
 fn run(engine: &MemoryEngine, ops: &[Op<'_>]) -> Vec<OwnedOutcome> {
     let mut outcomes = Vec::new();
-    let executed = engine.run(NOW, ops, &mut |_: usize, outcome: Outcome<'_>| {
-        outcomes.push(outcome.to_owned_outcome());
-    });
+    let executed = engine.run(
+        NOW,
+        ops,
+        &mut |_: usize, outcome: Outcome<'_>, _: Position| {
+            outcomes.push(outcome.to_owned_outcome());
+        },
+    );
     assert_eq!(executed, ops.len());
     outcomes
 }
@@ -105,13 +109,17 @@ fn all_memory_is_given_back_to_the_account() {
             .map(|key| set(key.as_bytes(), b"1", Expiry::Never))
             .collect();
         assert_eq!(
-            engine.run_atomic(NOW, &ops, &mut |_: usize, _: Outcome<'_>| {}),
-            Atomic::Applied
+            engine.run_atomic(NOW, &ops, &mut |_: usize, _: Outcome<'_>, _: Position| {}),
+            (Atomic::Applied, Position::START)
         );
         let ops: Vec<_> = keys.iter().map(|key| del(key.as_bytes())).collect();
         let (one_by_one, at_once) = ops.split_at(4_000);
         run(&engine, one_by_one);
-        let applied = engine.run_atomic(NOW, at_once, &mut |_: usize, _: Outcome<'_>| {});
+        let (applied, _) = engine.run_atomic(
+            NOW,
+            at_once,
+            &mut |_: usize, _: Outcome<'_>, _: Position| {},
+        );
         assert_eq!(applied, Atomic::Applied);
         run(
             &engine,
@@ -220,7 +228,8 @@ fn the_memory_limit_refuses_growth_and_nothing_else() {
         .iter()
         .map(|key| set(key, &large[..2_000], Expiry::Never))
         .collect();
-    let refused = engine.run_atomic(NOW, &batch, &mut |_: usize, _: Outcome<'_>| {});
+    let (refused, _) =
+        engine.run_atomic(NOW, &batch, &mut |_: usize, _: Outcome<'_>, _: Position| {});
     assert!(
         matches!(
             refused,
@@ -315,14 +324,18 @@ fn runs_longer_than_a_chunk_are_answered_in_order() {
             })
             .collect();
         let mut next = 0;
-        engine.run(NOW, &gets, &mut |index: usize, outcome: Outcome<'_>| {
-            assert_eq!(index, next);
-            next += 1;
-            let Outcome::Found(entry) = outcome else {
-                panic!("{outcome:?}")
-            };
-            assert_eq!(entry.value.as_slice(), keys[index].as_bytes());
-        });
+        engine.run(
+            NOW,
+            &gets,
+            &mut |index: usize, outcome: Outcome<'_>, _: Position| {
+                assert_eq!(index, next);
+                next += 1;
+                let Outcome::Found(entry) = outcome else {
+                    panic!("{outcome:?}")
+                };
+                assert_eq!(entry.value.as_slice(), keys[index].as_bytes());
+            },
+        );
         assert_eq!(next, len);
     }
 }
@@ -334,7 +347,7 @@ fn a_panic_in_a_sink_leaves_the_store_usable() {
         engine.run(
             NOW,
             &[set(b"key", b"value", Expiry::Never)],
-            &mut |_: usize, _: Outcome<'_>| {
+            &mut |_: usize, _: Outcome<'_>, _: Position| {
                 std::panic::resume_unwind(Box::new("from the sink"));
             },
         );

@@ -3,7 +3,7 @@
 use kv_store::conformance::{cases, check_against_model};
 use kv_store::{
     Atomic, Batch, Completion, Engine, Entry, MemoryConfig, MemoryEngine, Now, Op, Outcome,
-    OwnedRange, Page, PageLimits, ScanDone, ScanRange, Sink, Stats,
+    OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, Sink, Stats,
 };
 use proptest::prelude::Strategy as _;
 use proptest::strategy::ValueTree;
@@ -51,7 +51,7 @@ impl Engine for Broken {
         self.engine.run(self.now(now), &ops, sink)
     }
 
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
         if self.bug != Bug::NotAtomic {
             return self.engine.run_atomic(self.now(now), ops, sink);
         }
@@ -59,16 +59,16 @@ impl Engine for Broken {
         self.engine.run(
             now,
             ops,
-            &mut |index: usize, outcome: Outcome<'_>| match outcome {
+            &mut |index: usize, outcome: Outcome<'_>, after: Position| match outcome {
                 Outcome::Conflict { version } => {
                     refused = Some(Atomic::Conflict { index, version })
                 }
                 Outcome::WrongType => refused = Some(Atomic::WrongType { index }),
-                outcome if refused.is_none() => sink.outcome(index, outcome),
+                outcome if refused.is_none() => sink.outcome(index, outcome, after),
                 _ => {}
             },
         );
-        refused.unwrap_or(Atomic::Applied)
+        (refused.unwrap_or(Atomic::Applied), Position::START)
     }
 
     fn submit(&self, now: Now, batch: Batch, done: Completion) {

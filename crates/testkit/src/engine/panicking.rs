@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kv_store::{
-    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, ScanDone,
-    ScanRange, Sink, Stats,
+    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, Position,
+    ScanDone, ScanRange, Sink, Stats,
 };
 
 use super::{first_with, key_of};
@@ -48,12 +48,12 @@ impl Engine for PanicEngine {
         done
     }
 
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
         if first_with(ops, Self::NOW).is_some() {
             fail();
         }
         if first_with(ops, Self::LATER).is_some() {
-            return Atomic::NotNow;
+            return (Atomic::NotNow, Position::START);
         }
         self.0.run_atomic(now, ops, sink)
     }

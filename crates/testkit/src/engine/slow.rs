@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kv_store::{
-    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, ScanDone,
-    ScanRange, Sink, Stats,
+    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, Position,
+    ScanDone, ScanRange, Sink, Stats,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -123,9 +123,9 @@ impl Engine for SlowEngine {
         self.inner.run(now, ops.get(..at).unwrap_or_default(), sink)
     }
 
-    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> Atomic {
+    fn run_atomic(&self, now: Now, ops: &[Op<'_>], sink: &mut dyn Sink) -> (Atomic, Position) {
         match first_with(ops, &self.prefix) {
-            Some(_) => Atomic::NotNow,
+            Some(_) => (Atomic::NotNow, Position::START),
             None => self.inner.run_atomic(now, ops, sink),
         }
     }
@@ -187,6 +187,7 @@ mod tests {
         Batch {
             ops: vec![OwnedOp::Get { key: key.into() }],
             atomic: false,
+            operation: None,
         }
     }
 
@@ -199,11 +200,13 @@ mod tests {
             key: key.as_bytes(),
         });
         let mut seen = 0;
-        let done = engine.run(now, &ops, &mut |_: usize, _: Outcome<'_>| seen += 1);
+        let done = engine.run(now, &ops, &mut |_: usize, _: Outcome<'_>, _: Position| {
+            seen += 1
+        });
         assert_eq!((done, seen), (1, 1));
         assert_eq!(
-            engine.run_atomic(now, &ops, &mut |_: usize, _: Outcome<'_>| {}),
-            Atomic::NotNow
+            engine.run_atomic(now, &ops, &mut |_: usize, _: Outcome<'_>, _: Position| {}),
+            (Atomic::NotNow, Position::START)
         );
         let order = Arc::new(Mutex::new(Vec::new()));
         for (id, key) in [(1, "slow-a"), (2, "fast"), (3, "slow-a"), (4, "slow-b")] {

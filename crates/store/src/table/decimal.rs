@@ -6,13 +6,13 @@ use std::io::Write as _;
 const TEXT_BYTES_MAX: usize = 20;
 
 /// The decimal text of a number.
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     text: [u8; TEXT_BYTES_MAX],
     len: usize,
 }
 
 impl Decimal {
-    pub(super) fn new(number: i64) -> Self {
+    pub(crate) fn new(number: i64) -> Self {
         let mut text = [0; TEXT_BYTES_MAX];
         let mut rest = text.as_mut_slice();
         // Cannot fail: there is room for every `i64`.
@@ -22,12 +22,12 @@ impl Decimal {
         Self { text, len }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         self.text.get(..self.len).unwrap_or_default()
     }
 
     /// The number whose decimal text this is: an optional minus sign and digits.
-    pub(super) fn parse(text: &[u8]) -> Option<i64> {
+    pub(crate) fn parse(text: &[u8]) -> Option<i64> {
         if text.first() == Some(&b'+') {
             return None;
         }

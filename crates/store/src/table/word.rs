@@ -12,11 +12,11 @@
 //! not expire without reading them. An address of 0 is no entry.
 
 /// Entries lie at multiples of this, which frees the low bits.
-pub(super) const ENTRY_ALIGN: usize = 16;
+pub(crate) const ENTRY_ALIGN: usize = 16;
 
 /// Addresses are below this: user space ends at 2^47 on x86-64 and 2^48 on AArch64, unless a
 /// program asks for more.
-pub(super) const ADDRESS_END: u64 = 1 << 48;
+pub(crate) const ADDRESS_END: u64 = 1 << 48;
 
 const ADDRESS_MASK: u64 = (ADDRESS_END - 1) & !(ENTRY_ALIGN as u64 - 1);
 const FRAGMENT_MASK: u64 = !(ADDRESS_END - 1);
@@ -27,33 +27,33 @@ const _: () = assert!(usize::BITS == 64, "slots hold 48-bit addresses");
 
 /// One slot's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Word(u64);
+pub(crate) struct Word(u64);
 
 impl Word {
     /// Nothing has been here since the table was built: a search ends.
-    pub(super) const EMPTY: Self = Self(0);
+    pub(crate) const EMPTY: Self = Self(0);
     /// An entry was removed: a search goes on.
-    pub(super) const REMOVED: Self = Self(1);
+    pub(crate) const REMOVED: Self = Self(1);
 
     /// A slot for the entry at `address`, of `bytes` bytes.
-    pub(super) fn new(hash: u64, address: usize, bytes: usize, expiring: bool) -> Self {
+    pub(crate) fn new(hash: u64, address: usize, bytes: usize, expiring: bool) -> Self {
         debug_assert!(address as u64 & !ADDRESS_MASK == 0 && address != 0);
         let lines = ((bytes / 64) as u64).min(LINES_MAX - 1);
         let expiring = if expiring { EXPIRING } else { 0 };
         Self(fragment(hash) | (address as u64 & ADDRESS_MASK) | expiring | lines)
     }
 
-    pub(super) const fn from_bits(bits: u64) -> Self {
+    pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    pub(super) const fn bits(self) -> u64 {
+    pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
     /// Where the entry lies, if there is one.
     #[inline]
-    pub(super) fn address(self) -> Option<usize> {
+    pub(crate) fn address(self) -> Option<usize> {
         match self.0 & ADDRESS_MASK {
             0 => None,
             address => Some(to_index(address)),
@@ -62,18 +62,18 @@ impl Word {
 
     /// Whether there is an entry whose hash may be `hash`.
     #[inline]
-    pub(super) const fn may_be(self, hash: u64) -> bool {
+    pub(crate) const fn may_be(self, hash: u64) -> bool {
         self.0 & FRAGMENT_MASK == fragment(hash) && self.0 & ADDRESS_MASK != 0
     }
 
     /// Whether the entry has an expiry.
-    pub(super) const fn is_expiring(self) -> bool {
+    pub(crate) const fn is_expiring(self) -> bool {
         self.0 & EXPIRING != 0
     }
 
     /// How many cache lines the entry takes, about, and 8 at most.
     #[inline]
-    pub(super) fn lines(self) -> usize {
+    pub(crate) fn lines(self) -> usize {
         to_index(self.0 & (LINES_MAX - 1)) + 1
     }
 }
@@ -86,14 +86,14 @@ const fn fragment(hash: u64) -> u64 {
 /// Where a search for `hash` begins in a table of `slots` slots, from other bits of it than the
 /// fragment's and the shard's.
 #[inline]
-pub(super) fn home(hash: u64, slots: usize) -> usize {
+pub(crate) fn home(hash: u64, slots: usize) -> usize {
     let fraction = (hash >> 16) & 0xffff_ffff;
     to_index((fraction * slots as u64) >> 32)
 }
 
 /// Which of `shards` (a power of two) keeps `hash`.
 #[inline]
-pub(super) fn shard_of(hash: u64, shards: usize) -> usize {
+pub(crate) fn shard_of(hash: u64, shards: usize) -> usize {
     to_index(hash >> 48) & (shards - 1)
 }
 

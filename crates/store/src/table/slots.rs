@@ -23,14 +23,14 @@ struct Line([AtomicU64; LINE_SLOTS]);
 const _: () = assert!(size_of::<Line>() == CACHE_LINE_BYTES);
 
 /// A fixed number of slots. Owns words, not the entries they lead to.
-pub(super) struct Slots {
+pub(crate) struct Slots {
     /// All of [`SEGMENT_LINES`], unless there is only one.
     segments: Box<[Box<[Line]>]>,
     lines: usize,
 }
 
 impl Slots {
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             segments: Box::default(),
             lines: 0,
@@ -38,7 +38,7 @@ impl Slots {
     }
 
     /// At least `wanted` empty slots.
-    pub(super) fn empty(wanted: usize) -> Result<Self, StoreError> {
+    pub(crate) fn empty(wanted: usize) -> Result<Self, StoreError> {
         let mut lines = wanted.div_ceil(LINE_SLOTS);
         if lines > SEGMENT_LINES {
             lines = lines.next_multiple_of(SEGMENT_LINES);
@@ -53,22 +53,22 @@ impl Slots {
     }
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lines * LINE_SLOTS
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.lines * CACHE_LINE_BYTES
     }
 
     /// The word at `at`; empty behind the end.
     #[inline]
-    pub(super) fn load(&self, at: usize) -> Word {
+    pub(crate) fn load(&self, at: usize) -> Word {
         self.slot(at).map_or(Word::EMPTY, load)
     }
 
     /// Only for the table that owns the entries, under its shard's lock.
-    pub(super) fn store(&self, at: usize, word: Word) {
+    pub(crate) fn store(&self, at: usize, word: Word) {
         if let Some(slot) = self.slot(at) {
             // Relaxed: see `load`.
             slot.store(word.bits(), Ordering::Relaxed);
@@ -77,7 +77,7 @@ impl Slots {
 
     /// The place of the first word on `hash`'s way that may be of `hash` and passes `is_it`.
     #[inline]
-    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(Word) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(Word) -> bool) -> Option<usize> {
         let home = home(hash, self.len());
         let mut number = home / LINE_SLOTS;
         for _ in 0..self.lines {
@@ -100,7 +100,7 @@ impl Slots {
     }
 
     /// The first slot on `hash`'s way that holds no entry, and what it holds.
-    pub(super) fn free(&self, hash: u64) -> Option<(usize, Word)> {
+    pub(crate) fn free(&self, hash: u64) -> Option<(usize, Word)> {
         let home = home(hash, self.len());
         let mut number = home / LINE_SLOTS;
         for _ in 0..self.lines {
@@ -119,14 +119,14 @@ impl Slots {
 
     /// Whether the line of `at` has an empty slot. No search goes through such a line to another,
     /// and none has since the line was new: a slot in it can become empty again.
-    pub(super) fn ends_search(&self, at: usize) -> bool {
+    pub(crate) fn ends_search(&self, at: usize) -> bool {
         self.line(at / LINE_SLOTS)
             .is_some_and(|line| line.0.iter().any(|slot| load(slot) == Word::EMPTY))
     }
 
     /// Fetches the line where a search for `hash` begins.
     #[inline]
-    pub(super) fn prefetch_home(&self, hash: u64) {
+    pub(crate) fn prefetch_home(&self, hash: u64) {
         if let Some(line) = self.line(home(hash, self.len()) / LINE_SLOTS) {
             prefetch(std::ptr::from_ref(line).addr());
         }
@@ -134,7 +134,7 @@ impl Slots {
 
     /// Fetches the entry that a search for `hash` will look at first, if there is one.
     #[inline]
-    pub(super) fn prefetch_entry(&self, hash: u64) {
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
         self.find(hash, |word| {
             prefetch_word(word);
             true
@@ -162,7 +162,7 @@ impl Slots {
 
 /// Fetches the entry `word` leads to.
 #[inline]
-pub(super) fn prefetch_word(word: Word) {
+pub(crate) fn prefetch_word(word: Word) {
     if let Some(address) = word.address() {
         for line in 0..word.lines() {
             prefetch(address + line * CACHE_LINE_BYTES);

@@ -9,39 +9,39 @@ use std::ops::Bound;
 const KEY_OVERHEAD_BYTES: usize = 40;
 
 /// Bytes the index takes for `key`.
-pub(super) const fn key_bytes(key: &[u8]) -> usize {
+pub(crate) const fn key_bytes(key: &[u8]) -> usize {
     key.len() + KEY_OVERHEAD_BYTES
 }
 
 /// Sorted keys.
-pub(super) struct Order {
+pub(crate) struct Order {
     keys: BTreeSet<Box<[u8]>>,
 }
 
 impl Order {
-    pub(super) fn of(keys: Vec<Box<[u8]>>) -> Self {
+    pub(crate) fn of(keys: Vec<Box<[u8]>>) -> Self {
         Self {
             keys: keys.into_iter().collect(),
         }
     }
 
-    pub(super) fn insert(&mut self, key: &[u8]) {
+    pub(crate) fn insert(&mut self, key: &[u8]) {
         self.keys.insert(key.into());
     }
 
-    pub(super) fn remove(&mut self, key: &[u8]) {
+    pub(crate) fn remove(&mut self, key: &[u8]) {
         self.keys.remove(key);
     }
 
     /// Keys from `bound` on, ascending.
-    pub(super) fn upwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn upwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
         self.keys
             .range::<[u8], _>((bound, Bound::Unbounded))
             .map(|key| &**key)
     }
 
     /// Keys from `bound` on, descending.
-    pub(super) fn downwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn downwards(&self, bound: Bound<&[u8]>) -> impl Iterator<Item = &[u8]> {
         self.keys
             .range::<[u8], _>((Bound::Unbounded, bound))
             .rev()

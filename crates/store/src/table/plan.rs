@@ -7,7 +7,7 @@ use crate::{Condition, Entry, Expiry, Op, Outcome, Value};
 use std::num::NonZeroU64;
 
 /// What an operation will do.
-pub(super) enum Plan<'a> {
+pub(crate) enum Plan<'a> {
     /// Show the entry.
     Show,
     /// Nothing but answer.
@@ -19,15 +19,15 @@ pub(super) enum Plan<'a> {
 }
 
 /// The entry to be.
-pub(super) struct Write<'a> {
-    pub(super) body: Body<'a>,
-    pub(super) content_type: u8,
-    pub(super) expires_at: Option<NonZeroU64>,
-    pub(super) reply: Reply,
+pub(crate) struct Write<'a> {
+    pub(crate) body: Body<'a>,
+    pub(crate) content_type: u8,
+    pub(crate) expires_at: Option<NonZeroU64>,
+    pub(crate) reply: Reply,
 }
 
 /// The bytes to be.
-pub(super) enum Body<'a> {
+pub(crate) enum Body<'a> {
     /// These.
     New(Value<'a>),
     /// A number's text.
@@ -38,7 +38,7 @@ pub(super) enum Body<'a> {
 
 impl Body<'_> {
     /// The bytes, given the entry as it is.
-    pub(super) fn value<'v>(&'v self, current: Option<Entry<'v>>) -> Value<'v> {
+    pub(crate) fn value<'v>(&'v self, current: Option<Entry<'v>>) -> Value<'v> {
         match self {
             Self::New(value) => *value,
             Self::Number(text) => Value::Inline(text.as_slice()),
@@ -49,14 +49,14 @@ impl Body<'_> {
 
 /// How a write is answered.
 #[derive(Clone, Copy)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Written { previous: bool },
     Counted(i64),
 }
 
 impl Reply {
     /// The outcome of a write that gave the entry `version`.
-    pub(super) fn outcome<'e>(
+    pub(crate) fn outcome<'e>(
         self,
         version: u64,
         expires_at: Option<NonZeroU64>,
@@ -76,13 +76,13 @@ impl Reply {
         }
     }
 
-    pub(super) const fn shows_previous(self) -> bool {
+    pub(crate) const fn shows_previous(self) -> bool {
         matches!(self, Self::Written { previous: true })
     }
 }
 
 /// What `op` does to `current`, which has not expired.
-pub(super) fn plan<'a>(op: &Op<'a>, current: Option<Entry<'_>>) -> Plan<'a> {
+pub(crate) fn plan<'a>(op: &Op<'a>, current: Option<Entry<'_>>) -> Plan<'a> {
     let condition = match *op {
         Op::Get { .. } => Condition::Always,
         Op::Set { condition, .. }

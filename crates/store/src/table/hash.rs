@@ -8,19 +8,19 @@ use std::hash::{BuildHasher, RandomState};
 
 /// The secret of one engine.
 #[derive(Clone, Copy)]
-pub(super) struct Seed(u64, u64);
+pub(crate) struct Seed(u64, u64);
 
 impl Seed {
     /// A seed nobody can guess: two outputs of the standard library's hasher, which the
     /// operating system has seeded.
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let state = RandomState::new();
         Self(state.hash_one(0x6b76_u64), state.hash_one(0x7365_6564_u64))
     }
 
     /// The hash of `key`.
     #[inline]
-    pub(super) fn hash(self, key: &[u8]) -> u64 {
+    pub(crate) fn hash(self, key: &[u8]) -> u64 {
         let mut state = State::new(self);
         let (words, tail) = key.as_chunks::<8>();
         for word in words {

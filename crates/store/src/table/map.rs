@@ -19,7 +19,7 @@ const SLOTS_MIN: usize = 16;
 const REBUILD_AHEAD: usize = 16;
 
 /// A hash table of entries.
-pub(super) struct Table {
+pub(crate) struct Table {
     slots: Arc<Slots>,
     live: usize,
     used: usize,
@@ -27,7 +27,7 @@ pub(super) struct Table {
 }
 
 /// An entry lent by its table.
-pub(super) struct Lent<'t> {
+pub(crate) struct Lent<'t> {
     entry: ManuallyDrop<EntryBox>,
     table: PhantomData<&'t Table>,
 }
@@ -42,7 +42,7 @@ impl Deref for Lent<'_> {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slots: Arc::new(Slots::none()),
             live: 0,
@@ -51,56 +51,56 @@ impl Table {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.live
     }
 
     /// Entries that have an expiry.
-    pub(super) fn expiring(&self) -> usize {
+    pub(crate) fn expiring(&self) -> usize {
         self.expiring
     }
 
-    pub(super) fn slots(&self) -> &Arc<Slots> {
+    pub(crate) fn slots(&self) -> &Arc<Slots> {
         &self.slots
     }
 
     /// Where the entry of `key` is, whose hash is `hash`.
     #[inline]
-    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |word| self.lend(word).is_some_and(|entry| entry.key() == key);
         self.slots.find(hash, is_it)
     }
 
     /// The entry at `at`, if there is one.
     #[inline]
-    pub(super) fn get(&self, at: usize) -> Option<Lent<'_>> {
+    pub(crate) fn get(&self, at: usize) -> Option<Lent<'_>> {
         self.lend(self.slots.load(at))
     }
 
     /// The entry at `at`, for changes that need no other room; whether it expires must stay.
-    pub(super) fn change<R>(&mut self, at: usize, f: impl FnOnce(&mut EntryBox) -> R) -> Option<R> {
+    pub(crate) fn change<R>(&mut self, at: usize, f: impl FnOnce(&mut EntryBox) -> R) -> Option<R> {
         let mut lent = self.get(at)?;
         Some(f(&mut lent.entry))
     }
 
     /// Whether `more` entries can be inserted without a rebuild.
-    pub(super) fn has_room(&self, more: usize) -> bool {
+    pub(crate) fn has_room(&self, more: usize) -> bool {
         self.used + more <= self.slots.len() / 16 * 13
     }
 
     /// Whether most of the table stands empty.
-    pub(super) fn is_sparse(&self) -> bool {
+    pub(crate) fn is_sparse(&self) -> bool {
         self.slots.len() > 4 * SLOTS_MIN && self.live * 8 < self.slots.len()
     }
 
     /// Empty slots for all entries and `more`, at a load from which the table can grow by half.
-    pub(super) fn roomier(&self, more: usize) -> Result<Slots, StoreError> {
+    pub(crate) fn roomier(&self, more: usize) -> Result<Slots, StoreError> {
         let entries = self.live + more;
         Slots::empty((entries * 15 / 8).max(SLOTS_MIN))
     }
 
     /// Moves to `slots`, which [`Table::roomier`] made; returns the slots in use before.
-    pub(super) fn rebuild(&mut self, slots: Slots, hash: impl Fn(&[u8]) -> u64) -> Arc<Slots> {
+    pub(crate) fn rebuild(&mut self, slots: Slots, hash: impl Fn(&[u8]) -> u64) -> Arc<Slots> {
         let old = &self.slots;
         for at in 0..old.len() {
             prefetch_word(old.load(at + REBUILD_AHEAD));
@@ -123,7 +123,7 @@ impl Table {
     /// # Errors
     ///
     /// Gives the entry back when there is no room, which `has_room` excludes.
-    pub(super) fn insert(&mut self, hash: u64, entry: EntryBox) -> Result<(), EntryBox> {
+    pub(crate) fn insert(&mut self, hash: u64, entry: EntryBox) -> Result<(), EntryBox> {
         let Some((at, word)) = self.slots.free(hash) else {
             return Err(entry);
         };
@@ -134,14 +134,14 @@ impl Table {
     }
 
     /// Puts `entry` in the place of the one at `at`, which has the same key, and returns that.
-    pub(super) fn replace(&mut self, at: usize, hash: u64, entry: EntryBox) -> Option<EntryBox> {
+    pub(crate) fn replace(&mut self, at: usize, hash: u64, entry: EntryBox) -> Option<EntryBox> {
         let old = self.take(at)?;
         self.put(at, hash, entry);
         Some(old)
     }
 
     /// Removes the entry at `at`. The others stay where they are.
-    pub(super) fn remove(&mut self, at: usize) -> Option<EntryBox> {
+    pub(crate) fn remove(&mut self, at: usize) -> Option<EntryBox> {
         let entry = self.take(at)?;
         self.live -= 1;
         // `take` has left a removed mark.
@@ -153,13 +153,13 @@ impl Table {
     }
 
     /// The first slot from `from` that holds an entry which expires, looking at `count` slots.
-    pub(super) fn next_expiring(&self, from: usize, count: usize) -> Option<usize> {
+    pub(crate) fn next_expiring(&self, from: usize, count: usize) -> Option<usize> {
         let end = from.saturating_add(count).min(self.slots.len());
         (from..end).find(|at| self.slots.load(*at).is_expiring())
     }
 
     /// Every entry, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Lent<'_>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Lent<'_>> {
         (0..self.slots.len()).filter_map(|at| self.get(at))
     }
 

@@ -1,9 +1,9 @@
 //! Asks the processor to fetch memory that will be read soon. Changes nothing but time.
 
 /// Bytes that arrive together.
-pub(super) const CACHE_LINE_BYTES: usize = 64;
+pub(crate) const CACHE_LINE_BYTES: usize = 64;
 
-pub(super) use native::prefetch;
+pub(crate) use native::prefetch;
 
 #[cfg(target_arch = "x86_64")]
 mod native {
@@ -13,7 +13,7 @@ mod native {
     /// mapped, or no longer, is ignored.
     #[inline]
     #[expect(unsafe_code, reason = "the intrinsic is declared unsafe")]
-    pub(in crate::memory) fn prefetch(address: usize) {
+    pub(crate) fn prefetch(address: usize) {
         let pointer = std::ptr::without_provenance::<i8>(address);
         // SAFETY: the instruction is a hint, it reads nothing the program can see and does not
         // fault on any address; SSE, which has it, is part of x86-64.
@@ -25,7 +25,7 @@ mod native {
 mod native {
     /// There is no stable way to ask here.
     #[inline]
-    pub(in crate::memory) fn prefetch(_address: usize) {}
+    pub(crate) fn prefetch(_address: usize) {}
 }
 
 #[cfg(test)]

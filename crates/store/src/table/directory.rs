@@ -22,7 +22,7 @@ struct Gate(RwLock<()>);
 ///
 /// Invariant: each pointer comes from `Arc::into_raw`, and the directory holds that count until
 /// the pointer has been replaced and every gate has been found empty after that.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     gates: [Gate; GATES],
     slots: Box<[AtomicPtr<Slots>]>,
     /// Replaced, and possibly still read.
@@ -32,7 +32,7 @@ pub(super) struct Directory {
 }
 
 /// Leave to read slots.
-pub(super) struct Peek<'d> {
+pub(crate) struct Peek<'d> {
     directory: &'d Directory,
     _gate: RwLockReadGuard<'d, ()>,
 }
@@ -43,7 +43,7 @@ pub(super) struct Peek<'d> {
 )]
 impl Directory {
     /// One shard for each of `slots`.
-    pub(super) fn new(slots: impl Iterator<Item = Arc<Slots>>) -> Self {
+    pub(crate) fn new(slots: impl Iterator<Item = Arc<Slots>>) -> Self {
         let slots = slots
             .map(|slots| AtomicPtr::new(Arc::into_raw(slots).cast_mut()))
             .collect();
@@ -57,7 +57,7 @@ impl Directory {
 
     /// Leave to read, unless somebody looks at this moment whether there are readers. Never waits.
     #[inline]
-    pub(super) fn peek(&self) -> Option<Peek<'_>> {
+    pub(crate) fn peek(&self) -> Option<Peek<'_>> {
         let gate = self.gates.get(gate_of_this_thread())?.0.try_read()?;
         Some(Peek {
             directory: self,
@@ -66,7 +66,7 @@ impl Directory {
     }
 
     /// Shows `slots` to readers from now on. The former ones are freed when nobody reads them.
-    pub(super) fn publish(&self, shard: usize, slots: Arc<Slots>) {
+    pub(crate) fn publish(&self, shard: usize, slots: Arc<Slots>) {
         let Some(place) = self.slots.get(shard) else {
             return;
         };
@@ -82,7 +82,7 @@ impl Directory {
 
     /// Frees replaced slots, unless somebody may be reading them at this moment.
     #[inline]
-    pub(super) fn reclaim(&self) {
+    pub(crate) fn reclaim(&self) {
         // Relaxed: a hint; whoever misses it leaves the work to the next.
         if self.has_retired.load(Ordering::Relaxed) {
             self.try_reclaim();
@@ -111,7 +111,7 @@ impl Directory {
 impl Peek<'_> {
     /// The slots of a shard, as they are or were a moment ago.
     #[inline]
-    pub(super) fn slots(&self, shard: usize) -> Option<&Slots> {
+    pub(crate) fn slots(&self, shard: usize) -> Option<&Slots> {
         // Acquire: sees the slots initialised.
         let slots = self.directory.slots.get(shard)?.load(Ordering::Acquire);
         // SAFETY: the pointer came from `Arc::into_raw`, and its count is given up only after

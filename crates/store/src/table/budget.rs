@@ -5,13 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes in use, and their bound.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     used: AtomicU64,
     limit: Option<NonZeroU64>,
 }
 
 impl Budget {
-    pub(super) const fn new(limit: Option<NonZeroU64>) -> Self {
+    pub(crate) const fn new(limit: Option<NonZeroU64>) -> Self {
         Self {
             used: AtomicU64::new(0),
             limit,
@@ -19,7 +19,7 @@ impl Budget {
     }
 
     /// Takes `bytes`, or nothing if the limit would be exceeded.
-    pub(super) fn reserve(&self, bytes: usize) -> Result<(), StoreError> {
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), StoreError> {
         let bytes = bytes as u64;
         // Relaxed, here and below: a sum by itself; it orders no other memory.
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -33,15 +33,15 @@ impl Budget {
     }
 
     /// Gives `bytes` back.
-    pub(super) fn release(&self, bytes: usize) {
+    pub(crate) fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(super) const fn limit(&self) -> Option<NonZeroU64> {
+    pub(crate) const fn limit(&self) -> Option<NonZeroU64> {
         self.limit
     }
 }

@@ -17,11 +17,11 @@ use std::slice;
 
 /// What an entry holds beside its key.
 #[derive(Clone, Copy)]
-pub(super) struct Contents<'a> {
-    pub(super) value: Value<'a>,
-    pub(super) version: u64,
-    pub(super) expires_at: Option<NonZeroU64>,
-    pub(super) content_type: u8,
+pub(crate) struct Contents<'a> {
+    pub(crate) value: Value<'a>,
+    pub(crate) version: u64,
+    pub(crate) expires_at: Option<NonZeroU64>,
+    pub(crate) content_type: u8,
 }
 
 /// The front of an entry; packed, so that the key begins right behind it.
@@ -124,7 +124,7 @@ impl Shape {
 ///
 /// Invariant: `at` is the start of a live allocation of `shape().layout()`, whose header, expiry
 /// (if flagged), key and value (bytes or a `Bytes`) are initialised as the header says.
-pub(super) struct EntryBox {
+pub(crate) struct EntryBox {
     at: NonNull<u8>,
 }
 
@@ -135,7 +135,7 @@ unsafe impl Send for EntryBox {}
 #[expect(unsafe_code, reason = "an entry is one allocation of mixed content")]
 impl EntryBox {
     /// Allocates an entry and copies the contents in.
-    pub(super) fn new(key: &[u8], contents: &Contents<'_>) -> Result<Self, StoreError> {
+    pub(crate) fn new(key: &[u8], contents: &Contents<'_>) -> Result<Self, StoreError> {
         let key_len = u16::try_from(key.len()).map_err(|_| StoreError::KeyLength)?;
         let shape = Shape::of(key_len, contents);
         let layout = shape.layout()?;
@@ -175,7 +175,7 @@ impl EntryBox {
 
     /// Puts other contents in the place of these, if they fit without moving.
     /// Says whether they did; if not, nothing has changed.
-    pub(super) fn overwrite(&mut self, contents: &Contents<'_>) -> bool {
+    pub(crate) fn overwrite(&mut self, contents: &Contents<'_>) -> bool {
         let old = self.shape();
         let new = Shape::of(old.key_len, contents);
         let fits =
@@ -192,7 +192,7 @@ impl EntryBox {
     }
 
     /// Gives the entry another version and expiry, if that needs no other room. Says whether.
-    pub(super) fn touch(&mut self, version: u64, expires_at: Option<NonZeroU64>) -> bool {
+    pub(crate) fn touch(&mut self, version: u64, expires_at: Option<NonZeroU64>) -> bool {
         let shape = self.shape();
         if shape.expires() != expires_at.is_some() {
             return false;
@@ -203,12 +203,12 @@ impl EntryBox {
     }
 
     /// Bytes of the entry's own allocation.
-    pub(super) fn alloc_bytes(&self) -> usize {
+    pub(crate) fn alloc_bytes(&self) -> usize {
         self.shape().alloc_bytes()
     }
 
     /// Bytes this entry takes from the allocator, a shared value's included.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let shape = self.shape();
         let value = if shape.shared() {
             self.value().len() + SHARED_OVERHEAD_BYTES
@@ -219,7 +219,7 @@ impl EntryBox {
     }
 
     #[inline]
-    pub(super) fn key(&self) -> &[u8] {
+    pub(crate) fn key(&self) -> &[u8] {
         let shape = self.shape();
         // SAFETY: `key_len` initialised bytes begin at `key_at`; they live and stay unchanged
         // as long as the borrow of `self`.
@@ -232,7 +232,7 @@ impl EntryBox {
     }
 
     #[inline]
-    pub(super) fn entry(&self) -> Entry<'_> {
+    pub(crate) fn entry(&self) -> Entry<'_> {
         Entry {
             value: self.value(),
             version: self.header().version,
@@ -242,7 +242,7 @@ impl EntryBox {
     }
 
     #[inline]
-    pub(super) fn expires_at(&self) -> Option<NonZeroU64> {
+    pub(crate) fn expires_at(&self) -> Option<NonZeroU64> {
         let shape = self.shape();
         if !shape.expires() {
             return None;
@@ -322,7 +322,7 @@ impl EntryBox {
 
     /// Gives the allocation up, as an address below [`ADDRESS_END`] and divisible by
     /// [`ENTRY_ALIGN`]. It leaks unless it comes back through [`EntryBox::from_address`].
-    pub(super) fn into_address(self) -> usize {
+    pub(crate) fn into_address(self) -> usize {
         let entry = std::mem::ManuallyDrop::new(self);
         entry.at.as_ptr().expose_provenance()
     }
@@ -334,7 +334,7 @@ impl EntryBox {
     /// `address` comes from [`EntryBox::into_address`], and the entry there is not owned by
     /// another `EntryBox` that is ever used or dropped while this one is in use.
     #[inline]
-    pub(super) unsafe fn from_address(address: usize) -> Self {
+    pub(crate) unsafe fn from_address(address: usize) -> Self {
         // SAFETY: `into_address` gave it from a `NonNull`.
         let at = unsafe { NonNull::new_unchecked(ptr::with_exposed_provenance_mut(address)) };
         Self { at }
