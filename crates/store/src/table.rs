@@ -20,7 +20,7 @@ mod word;
 pub(crate) use ahead::Ahead;
 pub(crate) use budget::Budget;
 pub(crate) use directory::Directory;
-pub(crate) use entry::{Contents, EntryBox};
+pub(crate) use entry::{Contents, EntryBox, Mark};
 pub(crate) use hash::Seed;
 pub(crate) use map::{Lent, Table};
 pub(crate) use order::{Order, key_bytes};

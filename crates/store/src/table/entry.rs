@@ -40,6 +40,23 @@ const HEADER_BYTES: usize = 14;
 const SHARED_AT: usize = 16;
 const EXPIRES: u8 = 1;
 const SHARED: u8 = 2;
+/// The flags that say where the parts lie; the others are [`Mark`]s.
+const FORM: u8 = EXPIRES | SHARED;
+
+/// What an engine notes about an entry. No part of its content: a mark stays when the content
+/// changes in place, and a new entry has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mark {
+    /// Looked up since the hand of the eviction clock came by.
+    Referenced = 4,
+    /// Not in the base as it is here.
+    Dirty = 8,
+    /// The key has no entry: a deletion, or a look-up that found none.
+    Absent = 16,
+    /// The base holds some entry of this key.
+    Stored = 32,
+}
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 const _: () = assert!(SHARED_AT.is_multiple_of(align_of::<Bytes>()) && ENTRY_ALIGN >= SHARED_AT);
@@ -74,6 +91,10 @@ impl Shape {
             value_len,
             flags,
         }
+    }
+
+    const fn form(self) -> u8 {
+        self.flags & FORM
     }
 
     const fn expires(self) -> bool {
@@ -179,16 +200,33 @@ impl EntryBox {
         let old = self.shape();
         let new = Shape::of(old.key_len, contents);
         let fits =
-            new.flags == old.flags && !new.shared() && new.alloc_bytes() == old.alloc_bytes();
+            new.flags == old.form() && !new.shared() && new.alloc_bytes() == old.alloc_bytes();
         if !fits {
             return false;
         }
         self.header_mut().version = contents.version;
         self.header_mut().content_type = contents.content_type;
         self.header_mut().value_len = new.value_len;
-        self.write_expiry(new, contents.expires_at);
-        self.write_inline(new, contents.value.as_slice());
+        let shape = self.shape();
+        self.write_expiry(shape, contents.expires_at);
+        self.write_inline(shape, contents.value.as_slice());
         true
+    }
+
+    /// Whether the entry has the mark.
+    #[inline]
+    pub(crate) fn has(&self, mark: Mark) -> bool {
+        self.header().flags & mark as u8 != 0
+    }
+
+    /// Sets a mark or takes it away.
+    #[inline]
+    pub(crate) fn set(&mut self, mark: Mark, to: bool) {
+        if to {
+            self.header_mut().flags |= mark as u8;
+        } else {
+            self.header_mut().flags &= !(mark as u8);
+        }
     }
 
     /// Gives the entry another version and expiry, if that needs no other room. Says whether.

@@ -145,3 +145,21 @@ fn a_value_of_the_same_length_always_fits_in_place() {
         check(&entry, b"key", &contents(&value, 0));
     }
 }
+
+#[test]
+fn marks_survive_changes_in_place_and_hinder_none() {
+    let mut entry = EntryBox::new(b"key", &contents(b"value", 9)).unwrap();
+    for mark in [Mark::Referenced, Mark::Dirty, Mark::Absent, Mark::Stored] {
+        assert!(!entry.has(mark));
+        entry.set(mark, true);
+        assert!(entry.has(mark));
+    }
+    assert!(entry.overwrite(&contents(b"VALUE", 10)));
+    check(&entry, b"key", &contents(b"VALUE", 10));
+    entry.set(Mark::Dirty, false);
+    assert!(!entry.has(Mark::Dirty) && entry.has(Mark::Referenced) && entry.has(Mark::Stored));
+    assert!(
+        !entry.overwrite(&contents(b"value", 0)),
+        "another form needs another allocation"
+    );
+}
