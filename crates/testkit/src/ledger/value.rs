@@ -1,0 +1,34 @@
+//! Values that tell which write they come from, every byte of them.
+
+use crate::rng::Rng;
+
+/// The most bytes a value has, and the fewest: the number, and as much again to tell it from any other.
+const VALUE_LEN_MAX: usize = 40_000;
+const VALUE_LEN_MIN: usize = 16;
+
+/// The value that write `number` gives to `key`: mostly short, rarely some ten thousand bytes.
+#[must_use]
+pub fn value_of(key: &[u8], number: u64) -> Vec<u8> {
+    let mut mix = number;
+    for byte in key {
+        mix = mix.wrapping_mul(0x0100_0000_01B3) ^ u64::from(*byte);
+    }
+    let mut rng = Rng::new(mix);
+    let len = match rng.below(64) {
+        0 => rng.below(VALUE_LEN_MAX),
+        1..8 => rng.below(4_000),
+        _ => rng.below(200),
+    };
+    let mut value = number.to_be_bytes().to_vec();
+    while value.len() < len.max(VALUE_LEN_MIN) {
+        value.extend(rng.next().to_be_bytes());
+    }
+    value
+}
+
+/// The number of the write that gave this value to `key`; none when no write did.
+#[must_use]
+pub fn number_of(key: &[u8], value: &[u8]) -> Option<u64> {
+    let number = u64::from_be_bytes(*value.first_chunk()?);
+    (value_of(key, number) == value).then_some(number)
+}
