@@ -12,6 +12,7 @@ mod due;
 mod egress;
 mod establish;
 mod finish;
+mod idempotent;
 mod inflight;
 mod intake;
 mod mailbox;

@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kv_proto::{
-    Batch as Items, BatchItem, ErrorCode, FrameHead, HEADER_LEN, Header, Opcode, OpcodeByte,
-    VERSION_2,
+    Batch as Items, BatchItem, ErrorCode, Extensions, FrameHead, HEADER_LEN, Header, Idempotency,
+    Opcode, OpcodeByte, VERSION_2,
 };
 use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Position, Sink, Value};
 
 use super::core::Core;
+use super::idempotent::{fits, number_used, operation_id};
 use super::inflight::Work;
 use super::reply::{self, FrameSink};
 use super::request::{Meta, Reject, allowed, extensions, operation, permission};
@@ -18,7 +19,7 @@ type Item<'b> = Result<(Op<'b>, Meta), (Meta, Reject)>;
 
 impl Core {
     /// Executes a BATCH.
-    pub(super) fn batch(&mut self, meta: Meta, atomic: bool, value: &[u8]) {
+    pub(super) fn batch(&mut self, meta: Meta, ext: &Extensions<'_>, value: &[u8]) {
         let items = match Items::requests(value) {
             Ok(items) => items,
             Err(error) => {
@@ -41,7 +42,11 @@ impl Core {
         if let Err(reject) = self.admit_waiting(meta.request_id) {
             return self.reject(meta, &reject);
         }
-        if atomic {
+        if let Some(named) = ext.idempotency
+            && !items.is_empty()
+        {
+            self.batch_named(meta, &items, ext.atomic, named);
+        } else if ext.atomic {
             self.batch_atomic(meta, &items, blocked);
         } else {
             self.batch_each(meta, &items, blocked);
@@ -123,6 +128,23 @@ impl Core {
                 metas,
             ),
         );
+    }
+
+    /// A batch that must not be applied twice. What is remembered are the answers of its operations:
+    /// so that a repeat has the same, an item that is refused before it gets to the store refuses the
+    /// whole batch [P-12.24].
+    fn batch_named(&mut self, meta: Meta, items: &[Item<'_>], atomic: bool, named: Idempotency) {
+        if let Some((item, reject)) = items.iter().find_map(|item| item.as_ref().err()) {
+            return self.batch_refused(meta, item.request_id, reject);
+        }
+        let good = items.iter().flatten();
+        let (ops, metas) = good.map(|(op, meta)| (op.to_owned_op(), *meta)).unzip();
+        let batch = Batch {
+            ops,
+            atomic,
+            operation: Some(operation_id(&self.peer.identity, named)),
+        };
+        self.wait(meta, Work::Batch(batch, metas));
     }
 
     fn on_atomic(&mut self, meta: Meta, outcome: Atomic, body: &BatchBody) {
@@ -240,6 +262,12 @@ impl Core {
     pub(super) fn on_batch_done(&mut self, meta: Meta, metas: &[Meta], outcome: &BatchOutcome) {
         match outcome {
             BatchOutcome::Done(outcomes) => {
+                let mut pairs = outcomes.iter().zip(metas);
+                let same = outcomes.len() == metas.len()
+                    && pairs.all(|(outcome, item)| fits(item.opcode, outcome));
+                if !same {
+                    return self.reject(meta, &number_used());
+                }
                 let mut body = BatchBody::new(self.batch_bytes_max(), metas.len());
                 for (outcome, item) in outcomes.iter().zip(metas) {
                     reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);

@@ -133,7 +133,7 @@ impl Core {
                 self.count_ok(opcode);
             }
             Opcode::Scan => self.open_scan(meta, ext, parts),
-            Opcode::Batch => self.batch(meta, ext.atomic, parts.value),
+            Opcode::Batch => self.batch(meta, ext, parts.value),
             Opcode::Info => match info::info(&self.shared, parts.key) {
                 Some(value) => self.typed(meta, &value),
                 None => self.reject(meta, &Reject::argument(info::SECTIONS_HINT)),

@@ -4,6 +4,7 @@ use kv_proto::ErrorCode;
 use kv_service::BatchOutcome;
 
 use super::core::Core;
+use super::idempotent;
 use super::inflight::{Shape, Token};
 use super::mailbox::Finished;
 use super::reply;
@@ -49,6 +50,9 @@ impl Core {
         let Some(outcome) = first else {
             return self.handler_panicked(meta);
         };
+        if !idempotent::fits(meta.opcode, outcome) {
+            return self.reject(meta, &idempotent::number_used());
+        }
         let outcome = outcome.as_outcome();
         let missing = matches!(outcome, kv_service::Outcome::Missing);
         let code = reply::outcome(&mut self.egress, meta, outcome, self.now);

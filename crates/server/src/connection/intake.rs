@@ -2,12 +2,14 @@
 //! comes. The one place that decides by opcode.
 
 use kv_proto::{
-    Answer, BodyBound, CloseReason, Direction, ErrorCode, Extensions, Flags, Frame, Opcode, Opener,
-    ProtocolViolation, UnknownOpcode,
+    Answer, BodyBound, CloseReason, Direction, ErrorCode, Extensions, Flags, Frame, Idempotency,
+    Opcode, Opener, ProtocolViolation, UnknownOpcode,
 };
-use kv_service::{Code, Condition, Expiry, Op, Operation, Permission, Pressure, Value};
+use kv_service::{Batch, Code, Condition, Expiry, Op, Operation, Permission, Pressure, Value};
 
 use super::core::{Core, Intake};
+use super::idempotent::operation_id;
+use super::inflight::Work;
 use super::request::{Meta, Reject, allowed, extensions, operation, permission};
 use super::run::Run;
 
@@ -185,9 +187,13 @@ impl Core {
             Opcode::Get | Opcode::Set | Opcode::Del | Opcode::Incr | Opcode::Touch => {
                 let op = operation(opcode, &ext, parts.key, parts.value, self.now)
                     .and_then(|op| allowed(self.permissions, &op).map(|()| op));
-                match op {
-                    Ok(op) => run.push(op, meta),
-                    Err(reject) => self.reject_cheap(meta, &reject),
+                match (op, ext.idempotency) {
+                    (Ok(op), None) => run.push(op, meta),
+                    (Ok(op), Some(named)) => {
+                        run.execute(self);
+                        self.named_operation(meta, op, named);
+                    }
+                    (Err(reject), _) => self.reject_cheap(meta, &reject),
                 }
             }
             other => {
@@ -195,6 +201,18 @@ impl Core {
                 self.other_request(other, meta, &ext, parts);
             }
         }
+    }
+
+    /// A key command that must not be applied twice: the store looks its name up first, so it always
+    /// takes the way of work that waits.
+    fn named_operation(&mut self, meta: Meta, op: Op<'_>, named: Idempotency) {
+        let operation = Some(operation_id(&self.peer.identity, named));
+        let batch = Batch {
+            ops: vec![op.to_owned_op()],
+            atomic: false,
+            operation,
+        };
+        self.wait(meta, Work::Single(batch));
     }
 
     /// What every request is held to before it is looked at.

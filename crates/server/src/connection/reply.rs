@@ -253,5 +253,12 @@ pub(super) fn store_error(error: StoreError) -> Reject {
         // `StoreError` may grow; a new failure is our fault until it is named here.
         _ => ErrorCode::Internal,
     };
-    Reject::new(code, error.to_string())
+    match error {
+        StoreError::OperationExpired => Reject::new(
+            code,
+            "the operation's number has left the window of what is remembered of its client: it may \
+             have been applied",
+        ),
+        error => Reject::new(code, error.to_string()),
+    }
 }

@@ -115,15 +115,9 @@ pub(crate) fn allowed(held: Permissions, op: &Op<'_>) -> Result<(), Reject> {
     Err(Reject::new(ErrorCode::PermissionDenied, text))
 }
 
-/// Decodes an extension block and refuses what this release does not do.
+/// Decodes an extension block and refuses contents without a meaning.
 pub(crate) fn extensions(block: &[u8], allowed: ExtSet) -> Result<Extensions<'_>, Reject> {
     let ext = Extensions::decode(block, allowed)?;
-    if ext.idempotency.is_some() {
-        return Err(Reject::new(
-            ErrorCode::Unsupported,
-            "IDEMPOTENCY needs a durable engine, which this release does not have",
-        ));
-    }
     if ext
         .returns
         .is_some_and(|bits| bits & !(returns::PREVIOUS | returns::NO_VALUE) != 0)

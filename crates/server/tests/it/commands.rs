@@ -405,25 +405,6 @@ async fn malformed_and_unknown_requests_are_answered_and_the_connection_stays() 
     }
 }
 
-/// Without a store that keeps it, a promise to apply a write once would be a lie.
-#[tokio::test]
-async fn idempotency_is_refused_and_nothing_is_written() {
-    let server = TestServer::start().await;
-    let mut client = server.raw().await;
-    let once = Extensions {
-        idempotency: Some(kv_proto::Idempotency {
-            client: [1; 16],
-            operation: 1,
-        }),
-        ..plain()
-    };
-    for opcode in [Opcode::Set, Opcode::Del, Opcode::Incr, Opcode::Touch] {
-        let refused = call(&mut client, opcode, once, b"k", &[]).await;
-        assert_code(&refused, ErrorCode::Unsupported);
-    }
-    assert_eq!(client.get(b"k").await.unwrap(), None);
-}
-
 #[tokio::test]
 async fn goodbye_finishes_what_is_in_flight_and_is_answered() {
     let server = TestServer::start().await;
