@@ -12,6 +12,7 @@ mod print;
 mod raw;
 mod read;
 mod secret_file;
+mod storage;
 mod suggest;
 mod value;
 
@@ -32,6 +33,7 @@ pub use mistake::{Mistake, MistakeKind, Mistakes, Place, Spot, Warning};
 pub use print::{default_file, reference};
 pub use raw::{FlagSetting, Sources};
 pub use secret_file::{SecretFile, SecretFileError, read_secret_file};
+pub use storage::{Durability, EngineChoice, Eviction, Storage};
 pub use value::Rate;
 
 /// Everything that can be configured, checked.
@@ -250,36 +252,6 @@ pub struct RateLimit {
     pub rate: Rate,
     /// Requests at once.
     pub burst: NonZeroUsize,
-}
-
-/// `[storage]`.
-#[derive(Clone, Debug)]
-pub struct Storage {
-    /// What keeps entries.
-    pub engine: EngineChoice,
-    /// The directory of durable engines; `None` when neither the configuration nor the environment
-    /// names one.
-    pub data_dir: Option<PathBuf>,
-    /// The memory the process plans with; `None` is half of what the machine has.
-    pub memory_limit_bytes: Option<NonZeroUsize>,
-}
-
-/// What keeps entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EngineChoice {
-    /// Tables in memory; nothing outlives the process.
-    Memory,
-}
-
-impl EngineChoice {
-    /// The name in the configuration.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-        }
-    }
 }
 
 /// `[shutdown]`.

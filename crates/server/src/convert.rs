@@ -9,11 +9,7 @@ use crate::config::{self, Config, RateLimit, RateLimits};
 
 /// What the process may hold in all: the store's limit, or a share of the machine's memory.
 pub(crate) fn memory_bytes(config: &Config) -> usize {
-    config
-        .storage
-        .memory_limit_bytes
-        .unwrap_or_else(crate::process::default_memory_limit)
-        .get()
+    config.storage.memory_limit().get()
 }
 
 /// From which share of it on what is refused.

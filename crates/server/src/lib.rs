@@ -11,6 +11,7 @@ mod args;
 mod connection;
 mod control;
 mod convert;
+mod engine;
 mod exit;
 mod health;
 mod health_check;
@@ -29,6 +30,7 @@ mod workers;
 
 pub use args::{Action, Invocation};
 pub use control::{Command, Control};
+pub use engine::EngineError;
 pub use exit::Exit;
 pub use program::program;
 pub use reload::Reloader;

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::args::{Action, Invocation};
 use crate::config::{self, Config, Loaded, Sources};
 use crate::control::{Command, Control};
+use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::keys::{self, Keys, KeysError};
 use crate::server::{Server, StartError, Stopped};
@@ -176,7 +177,8 @@ const fn exit_of(error: &StartError) -> Exit {
         StartError::Bind { .. } => Exit::Bind,
         StartError::Keys(KeysError::File { .. } | KeysError::Dev(_) | KeysError::Name(_))
         | StartError::KeyRing(_)
-        | StartError::Tls(_) => Exit::Config,
+        | StartError::Tls(_)
+        | StartError::Engine(EngineError::NotYet) => Exit::Config,
         StartError::Random | StartError::Threads(_) => Exit::Failure,
     }
 }
@@ -215,7 +217,7 @@ fn banner(server: &Server, began: Instant) {
         version = version::VERSION,
         commit = version::COMMIT,
         engine = config.storage.engine.name(),
-        durability = "none",
+        durability = config.storage.durability_name(),
         keys = server.keys_stored(),
         start_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         connections_max = connections,

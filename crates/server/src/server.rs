@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
-use crate::config::{Config, EngineChoice};
+use crate::config::Config;
 use crate::control::Control;
+use crate::engine::{self, EngineError};
 use crate::health::Health;
 use crate::keys::{Keys, KeysError};
 use crate::listener::{self, Listener};
@@ -54,6 +55,9 @@ pub enum StartError {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The threads that run connections.
     #[error("cannot start worker threads: {0}")]
     Threads(#[source] io::Error),
@@ -89,9 +93,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left behind but a key file that was made.
     pub fn bind(config: Config, keys: Keys) -> Result<Self, StartError> {
-        let engine = match config.storage.engine {
-            EngineChoice::Memory => memory_engine(&config),
-        };
+        let engine = engine::make(&config.storage)?;
         Self::bind_with_engine(config, keys, engine)
     }
 
@@ -337,15 +339,6 @@ fn scrape(shared: &Shared) -> Scrape {
     }
 }
 
-/// The memory engine, bounded by what the process plans to hold: what the account refuses above its
-/// thresholds is counted now and then, the engine's own bound holds for every write.
-fn memory_engine(config: &Config) -> Arc<dyn Engine> {
-    let limit = crate::convert::memory_bytes(config);
-    let memory_limit_bytes = u64::try_from(limit).ok().and_then(NonZeroU64::new);
-    let config = kv_store::MemoryConfig { memory_limit_bytes };
-    Arc::new(kv_store::MemoryEngine::new(config))
-}
-
 fn bind(address: SocketAddr, backlog: usize) -> Result<tokio::net::TcpListener, StartError> {
     listener::bind(address, backlog).map_err(|source| StartError::Bind { address, source })
 }
@@ -388,26 +381,6 @@ async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
                     "memory is short; the largest connections were shed"
                 );
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// R7: without a limit in the configuration the engine has the account's.
-    #[test]
-    fn the_memory_engine_is_always_bounded() {
-        for (text, expected) in [
-            ("", crate::process::default_memory_limit().get()),
-            ("[storage]\nmemory_limit_bytes = \"64MiB\"", 64 << 20),
-        ] {
-            let config = crate::config::parse("kv.toml".as_ref(), text)
-                .unwrap()
-                .config;
-            let limit = memory_engine(&config).stats().memory_limit_bytes;
-            assert_eq!(limit, u64::try_from(expected).ok());
         }
     }
 }

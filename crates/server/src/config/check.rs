@@ -15,9 +15,8 @@ use super::mistake::{MistakeKind, Warning};
 use super::read::Reader;
 use super::secret_file::loose_mode;
 use super::{
-    AdminListener, Auth, ClientAuth, Compression, Config, EngineChoice, IdentityFrom, Limits, Log,
-    LogFormat, MetricsConfig, NativeListener, Protocol, RateLimit, RateLimits, Shutdown, Storage,
-    Tls,
+    AdminListener, Auth, ClientAuth, Compression, Config, IdentityFrom, Limits, Log, LogFormat,
+    MetricsConfig, NativeListener, Protocol, RateLimit, RateLimits, Shutdown, Storage, Tls,
 };
 
 /// How far the admin port is from the native one when nobody chose it.
@@ -37,7 +36,7 @@ pub(super) fn check(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Option<C
         global: rate_limit(r, "rate_limits.global", "rate_limits.global_burst"),
         per_ip: rate_limit(r, "rate_limits.per_ip", "rate_limits.per_ip_burst"),
     };
-    let storage = storage(r, warnings);
+    let storage = Storage::read(r, &limits, warnings);
     let shutdown = Shutdown {
         drain_timeout: r.time("shutdown.drain_timeout"),
         delay: r.time("shutdown.delay"),
@@ -299,25 +298,6 @@ fn rate_limit(r: &mut Reader<'_>, key: &'static str, burst_key: &'static str) ->
         rate,
         burst: burst.or(one_period.ok())?,
     })
-}
-
-fn storage(r: &mut Reader<'_>, warnings: &mut Vec<Warning>) -> Storage {
-    if let Some(later @ ("disk" | "postgres")) = r.word("storage.engine") {
-        let kind = MistakeKind::NotYet {
-            value: later.to_owned(),
-            instead: "\"memory\", whose entries do not outlive the process",
-        };
-        r.mistake("storage.engine", kind);
-    }
-    let data_dir = r.path("storage.data_dir");
-    if data_dir.is_some() {
-        warnings.push(Warning::UnusedDataDir);
-    }
-    Storage {
-        engine: EngineChoice::Memory,
-        data_dir,
-        memory_limit_bytes: r.size_if_set("storage.memory_limit_bytes"),
-    }
 }
 
 fn log(r: &mut Reader<'_>) -> Log {

@@ -6,6 +6,7 @@
 
 mod limits;
 mod sections;
+mod storage;
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,7 @@ pub(super) const SECTIONS: &[Section] = &[
     sections::AUTH_CERTIFICATES,
     limits::LIMITS,
     sections::RATE_LIMITS,
-    sections::STORAGE,
+    storage::STORAGE,
     sections::SHUTDOWN,
     sections::LOG,
     sections::RUNTIME,

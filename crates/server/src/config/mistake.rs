@@ -362,7 +362,32 @@ pub enum Warning {
     /// Certificates without a listener that shows them.
     #[error("[tls] is configured and listeners.native.tls is off: the certificates are not used")]
     UnusedTls,
-    /// A place for an engine that is not there.
-    #[error("storage.data_dir is set and storage.engine is `memory`, which keeps nothing in it")]
-    UnusedDataDir,
+    /// A key for an engine that is not there.
+    #[error("{key} is set and storage.engine is `memory`, which has no use for it")]
+    UnusedWithMemory {
+        /// Which.
+        key: &'static str,
+    },
+    /// A power cut loses acknowledged writes.
+    #[error(
+        "storage.durability is `interval`: a power cut or a crash of the system loses up to {} of \
+         acknowledged writes",
+        super::value::format_duration(*every)
+    )]
+    DurabilityInterval {
+        /// How much time.
+        every: std::time::Duration,
+    },
+    /// A power cut loses acknowledged writes.
+    #[error(
+        "storage.durability is `os`: a power cut or a crash of the system loses acknowledged writes, \
+         often those of the last half minute"
+    )]
+    DurabilityOs,
+    /// A store that has lost something is opened without a word otherwise.
+    #[error(
+        "storage.accept_data_loss is on: a data directory that has lost acknowledged writes will be \
+         opened without them; take it out again after this start"
+    )]
+    AcceptsDataLoss,
 }

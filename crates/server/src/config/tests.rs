@@ -8,6 +8,7 @@ use super::*;
 
 mod edits;
 mod rules;
+mod storage;
 
 const FILE: &str = "/etc/kv/server.toml";
 
@@ -196,7 +197,7 @@ max_frame_bytes = 1048576
 max_conections = 5
 frame_timeout = \"5 sec\"
 [storage]
-engine = \"disk\"
+engine = \"postgres\"
 [log]
 \tformat = \"jsn\"
 [nonsense]
@@ -211,9 +212,9 @@ error: unknown key `max_conections` in /etc/kv/server.toml:3:1
 error: `limits.frame_timeout` must be a duration with its unit in /etc/kv/server.toml:4:17
   4 | frame_timeout = \"5 sec\"
     |                 ^^^^^^^ write \"250ms\", \"5s\" or \"1h\"
-error: `storage.engine` cannot be \"disk\": that is not yet available in this version in /etc/kv/server.toml:6:10
-  6 | engine = \"disk\"
-    |          ^^^^^^ use \"memory\", whose entries do not outlive the process
+error: `storage.engine` cannot be \"postgres\": that is not yet available in this version in /etc/kv/server.toml:6:10
+  6 | engine = \"postgres\"
+    |          ^^^^^^^^^^ use \"disk\", whose entries outlive the process
 error: `log.format` cannot be `jsn` in /etc/kv/server.toml:8:11
   8 | \tformat = \"jsn\"
     | \t         ^^^^^ did you mean `json`?

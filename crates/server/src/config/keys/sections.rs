@@ -1,4 +1,4 @@
-//! The sections other than `[limits]`.
+//! The sections other than `[limits]` and `[storage]`.
 
 use super::Default::{Absent, Bool, Count, Text, Words};
 use super::{Key, Kind, Section, key};
@@ -326,38 +326,6 @@ pub(super) const RATE_LIMITS: Section = Section {
 const BURST: Kind = Kind::Count {
     min: 1,
     max: 1_000_000_000,
-};
-
-pub(super) const STORAGE: Section = Section {
-    name: "storage",
-    repeated: false,
-    doc: "Where entries live.",
-    keys: &[
-        key(
-            "engine",
-            Kind::Word(&["memory", "disk", "postgres"]),
-            Text("memory"),
-            "memory: nothing outlives the process. disk and postgres are not yet available.",
-        ),
-        key(
-            "data_dir",
-            Kind::Path,
-            Absent("\"/var/lib/kv\""),
-            "The directory of durable engines; without effect on the memory engine. Absent:\n\
-             $XDG_DATA_HOME/kv, else ~/.local/share/kv.",
-        ),
-        key(
-            "memory_limit_bytes",
-            Kind::Size {
-                min: 16 << 20,
-                max: 1 << 46,
-            },
-            Absent("\"4GiB\""),
-            "The most memory the process plans to use, entries and connections together: from 80 % of it\n\
-             on new streams are refused, from 90 % on writes, from 95 % on the largest connections end.\n\
-             Absent: half of the machine's or the control group's memory.",
-        ),
-    ],
 };
 
 pub(super) const SHUTDOWN: Section = Section {
