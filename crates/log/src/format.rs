@@ -19,6 +19,9 @@ pub(crate) const GROUP_HEADER_BYTES: usize = 48;
 /// Groups begin at multiples of this, which makes looking for one cheap.
 pub(crate) const GROUP_ALIGNMENT: usize = 8;
 
+const UNUSED: [u8; SEGMENT_HEADER_BYTES - SEGMENT_FIELDS_BYTES] =
+    [0; SEGMENT_HEADER_BYTES - SEGMENT_FIELDS_BYTES];
+
 const MAGIC: [u8; 8] = *b"kv-log\r\n";
 const RECYCLED: u32 = 1;
 const PADDING: [u8; GROUP_ALIGNMENT] = [0; GROUP_ALIGNMENT];
@@ -82,10 +85,7 @@ impl SegmentHeader {
         if format > FORMAT {
             return Err(BadHeader::Newer(format));
         }
-        let rest_is_zero = page
-            .iter()
-            .skip(SEGMENT_FIELDS_BYTES)
-            .all(|byte| *byte == 0);
+        let rest_is_zero = page.get(SEGMENT_FIELDS_BYTES..) == Some(UNUSED.as_slice());
         let is_sound = format == FORMAT && flags & !RECYCLED == 0 && rest_is_zero;
         let has_room = |n: u64| n > 0 && n < u64::MAX;
         if is_sound && has_room(header.number) && has_room(header.first) {
