@@ -18,9 +18,12 @@ pub(crate) fn ask(config: &Config, timeout: Duration) -> Exit {
         return Exit::Config;
     };
     match ready(reachable(admin.address), timeout) {
-        Ok(200) => Exit::Clean,
-        Ok(status) => {
+        Ok(Answer { status: 200, .. }) => Exit::Clean,
+        Ok(Answer { status, body }) => {
             tell(&format!("not ready: {} answered {status}", admin.address));
+            for line in body.lines() {
+                tell(&format!("  {}", line.escape_debug()));
+            }
             Exit::Failure
         }
         Err(error) => {
@@ -51,8 +54,14 @@ const fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The HTTP status of `/readyz`.
-fn ready(address: SocketAddr, timeout: Duration) -> io::Result<u16> {
+/// What `/readyz` said.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+fn ready(address: SocketAddr, timeout: Duration) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
@@ -60,17 +69,17 @@ fn ready(address: SocketAddr, timeout: Duration) -> io::Result<u16> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    status(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    parsed(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|&byte| byte == b'\r').next()?;
-    let line = std::str::from_utf8(line).ok()?;
-    line.strip_prefix("HTTP/1.1 ")?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()
+fn parsed(answer: &[u8]) -> Option<Answer> {
+    let text = String::from_utf8_lossy(answer);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.split([' ', '\r']).next()?;
+    Some(Answer {
+        status: status.parse().ok()?,
+        body: body.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -78,13 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_read_from_the_first_line() {
-        assert_eq!(
-            status(b"HTTP/1.1 503 Service Unavailable\r\n\r\nno"),
-            Some(503)
-        );
-        assert_eq!(status(b"SSH-2.0-x\r\n"), None);
-        assert_eq!(status(b""), None);
+    fn the_status_and_the_words_are_read_from_the_answer() {
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\nx: y\r\n\r\n[-] a: b\ndegraded\n";
+        let expected = Answer {
+            status: 503,
+            body: "[-] a: b\ndegraded\n".to_owned(),
+        };
+        assert_eq!(parsed(answer), Some(expected));
+        assert_eq!(parsed(b"SSH-2.0-x\r\n"), None);
+        assert_eq!(parsed(b""), None);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use kv_proto::typed::Writer;
-use kv_service::Door;
+use kv_service::{DiskStats, Door, Health};
 
 use crate::shared::Shared;
 
 /// What to tell somebody who asks for a section that does not exist.
-pub(crate) const SECTIONS_HINT: &str = "unknown section; there are `server`, `clients`, `memory`, `stats` and `keyspace`, empty is all";
+pub(crate) const SECTIONS_HINT: &str = "unknown section; there are `server`, `clients`, `memory`, `stats`, `keyspace` and `storage`, empty is all";
 
 /// A section: its name and how many entries its map has, and how it is written.
 type Section = (&'static str, fn(&Shared, &mut Writer<'_>));
@@ -19,6 +19,7 @@ const SECTIONS: &[Section] = &[
     ("memory", memory),
     ("stats", stats),
     ("keyspace", keyspace),
+    ("storage", storage),
 ];
 
 /// The value of INFO; `None` for an unknown section.
@@ -105,6 +106,51 @@ fn keyspace(shared: &Shared, writer: &mut Writer<'_>) {
     writer.str("keys").uint(stats.keys);
     writer.str("keys_expiring").uint(stats.keys_expiring);
     writer.str("version").uint(stats.version);
+}
+
+fn storage(shared: &Shared, writer: &mut Writer<'_>) {
+    let config = &shared.config.storage;
+    let (state, why) = match shared.service.health() {
+        Health::Good => ("good", None),
+        Health::Degraded(why) => ("degraded", Some(why)),
+        Health::Full(why) => ("full", Some(why)),
+        Health::Failed(why) => ("failed", Some(why)),
+    };
+    let figures = shared.service.disk_stats().map(figures);
+    let figures = figures.as_ref().map_or(&[][..], |figures| figures);
+    writer.map(4 + figures.len());
+    writer.str("engine").str(config.engine.name());
+    writer.str("durability").str(config.durability_name());
+    writer.str("health").str(state);
+    writer.str("reason");
+    match why {
+        Some(why) => writer.str(why),
+        None => writer.nil(),
+    };
+    for (name, value) in figures {
+        writer.str(name).uint(*value);
+    }
+}
+
+fn figures(disk: DiskStats) -> [(&'static str, u64); 16] {
+    [
+        ("log_bytes", disk.log_bytes),
+        ("base_bytes", disk.base_bytes),
+        ("dirty_bytes", disk.dirty_bytes),
+        ("dirty_entries", disk.dirty_entries),
+        ("free_bytes", disk.free_bytes),
+        ("appended_bytes", disk.appended_bytes_total),
+        ("groups", disk.groups_total),
+        ("syncs", disk.syncs_total),
+        ("sync_us", disk.sync_us_total),
+        ("cold_reads", disk.cold_reads_total),
+        ("carry_rounds", disk.rounds_total),
+        ("carried_entries", disk.carried_total),
+        ("stalls", disk.stalls_total),
+        ("errors", disk.errors_total),
+        ("recovery_us", disk.recovery_us),
+        ("recovered_groups", disk.recovered_groups),
+    ]
 }
 
 /// The value of CLIENTS: an array of maps.

@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 use crate::args::{Action, Invocation};
 use crate::config::{self, Config, Loaded, Sources};
 use crate::control::{Command, Control};
+use crate::ending::Stopped;
 use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::keys::{self, Keys, KeysError};
-use crate::server::{Server, StartError, Stopped};
+use crate::server::{Server, StartError};
 use crate::{health_check, log, version};
 
 /// Does what the command line asks for.
@@ -139,6 +140,8 @@ async fn run(config: Config, sources: Sources) -> Exit {
             tracing::warn!(connections, "stopped before every connection was finished");
             Exit::DrainTimeout
         }
+        // Why was said when it happened.
+        Stopped::Failed(_) => Exit::Failure,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server from its configuration to its end: bind, serve, reload, drain.
 //!
-//! Phases: running, then draining (no accept, GOAWAY, what is in flight finishes), then stopped. Each
-//! wait has a deadline; a second request to stop skips what is left.
+//! Phases: running, then draining (no accept, GOAWAY, what is in flight finishes), then closing the
+//! store, then stopped. Each wait has a deadline; a second request to stop skips what is left.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::control::Control;
+use crate::ending::{self, Stopped};
 use crate::engine::{self, EngineError};
 use crate::health::Health;
 use crate::keys::{Keys, KeysError};
@@ -64,15 +65,6 @@ pub enum StartError {
     /// The system's source of random numbers.
     #[error("no random numbers from the system")]
     Random,
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// Every connection was finished.
-    Clean,
-    /// So many connections were cut: the drain took too long or was cut short.
-    Cut(usize),
 }
 
 /// A server that has bound its addresses.
@@ -147,7 +139,7 @@ impl Server {
             None => None,
         };
         Ok(Self {
-            health: Arc::new(Health::new(Arc::clone(&shared.accountant))),
+            health: health(&shared),
             workers: Workers::start(threads, Arc::clone(&shared.metrics))
                 .map_err(StartError::Threads)?,
             admin,
@@ -254,11 +246,9 @@ impl Server {
         let listener = Listener::new(native, Arc::clone(&shared), workers);
         accepting.spawn(listener.run(stop_accepting.clone()));
         health.set_started();
-        control.stopped(1).await;
-        let stopped = tokio::select! {
-            stopped = stop(&shared, &health, accepting, stop_accepting) => stopped,
-            () = second_stop(&control, &shared) => Stopped::Cut(shared.registry.len()),
-        };
+        let cause = ending::cause(&control, &shared.service).await;
+        let stopped =
+            ending::drain(cause, &shared, &health, &control, accepting, stop_accepting).await;
         stop_rest.cancel();
         let finished = tokio::time::timeout(Duration::from_secs(1), async {
             while rest.join_next().await.is_some() {}
@@ -266,38 +256,15 @@ impl Server {
         if finished.await.is_err() {
             rest.shutdown().await;
         }
-        stopped
+        let within = shared.live().shutdown.drain_timeout;
+        ending::close(stopped, &shared.service, within).await
     }
 }
 
-/// Drains: not ready, a moment for those who look, no accept, GOAWAY, wait.
-async fn stop(
-    shared: &Arc<Shared>,
-    health: &Health,
-    mut accepting: JoinSet<Workers>,
-    stop_accepting: CancellationToken,
-) -> Stopped {
-    health.set_draining();
-    let shutdown = shared.live().shutdown;
-    tracing::info!(connections = shared.registry.len(), "draining");
-    if !shutdown.delay.is_zero() {
-        tokio::time::sleep(shutdown.delay).await;
-    }
-    stop_accepting.cancel();
-    shared.registry.drain();
-    let Some(Ok(workers)) = accepting.join_next().await else {
-        return Stopped::Cut(shared.registry.len());
-    };
-    match workers.drain(shutdown.drain_timeout).await {
-        0 => Stopped::Clean,
-        cut => Stopped::Cut(cut),
-    }
-}
-
-/// Ends at the second request to stop.
-async fn second_stop(control: &Control, shared: &Shared) {
-    control.stopped(2).await;
-    tracing::warn!(connections = shared.registry.len(), "stopping at once");
+fn health(shared: &Shared) -> Arc<Health> {
+    let service = Arc::clone(&shared.service);
+    let store = Box::new(move || service.health());
+    Arc::new(Health::new(Arc::clone(&shared.accountant), store))
 }
 
 /// What the admin listener answers from.
@@ -331,6 +298,8 @@ fn scrape(shared: &Shared) -> Scrape {
             hits: stats.hits_total,
             misses: stats.misses_total,
         },
+        health: shared.service.health(),
+        disk: shared.service.disk_stats(),
         certificates: shared
             .certificates
             .as_ref()

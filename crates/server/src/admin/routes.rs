@@ -12,14 +12,14 @@ use axum::routing::get;
 use kv_service::Exposition;
 
 use super::{AdminState, host};
-use crate::health::Check;
+use crate::health::{Check, Readiness};
 
 const INDEX: &str = "\
 kv-server
 
 /metrics   figures for Prometheus (text or OpenMetrics, by Accept)
 /livez     200 while the process works
-/readyz    200 while clients should be sent here, else 503; ?verbose lists the checks
+/readyz    200 while clients should be sent here, else 503 and why; ?verbose lists the checks
 /healthz   the same as /readyz
 ";
 
@@ -72,42 +72,39 @@ async fn readyz(
     headers: HeaderMap,
 ) -> Response {
     let checks = state.health.checks();
-    let ready = checks.iter().all(|check| check.ok);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let readiness = Readiness::of(&checks);
+    let status = match readiness {
+        Readiness::Ready => StatusCode::OK,
+        Readiness::Degraded | Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
     };
     let verbose = query
         .unwrap_or_default()
         .split('&')
         .any(|part| matches!(part, "verbose" | "verbose=" | "verbose=1" | "verbose=true"));
     let body = if wants_json(&headers) {
-        json(ready, &checks, verbose)
+        json(readiness, &checks, verbose)
     } else {
-        text(ready, &checks, verbose)
+        text(readiness, &checks, verbose)
     };
     respond(status, &headers, body)
 }
 
 /// What failed is always named; with `verbose` what holds too.
-fn text(ready: bool, checks: &[Check], verbose: bool) -> String {
+fn text(readiness: Readiness, checks: &[Check], verbose: bool) -> String {
     let mut body = String::new();
     for check in checks.iter().filter(|check| verbose || !check.ok) {
         let mark = if check.ok { '+' } else { '-' };
         let _ = writeln!(body, "[{mark}] {}: {}", check.name, check.detail);
     }
-    body.push_str(if ready { "ok\n" } else { "not ready\n" });
+    body.push_str(readiness.word());
+    body.push('\n');
     body
 }
 
 /// Names and details are constants without anything to escape.
-fn json(ready: bool, checks: &[Check], verbose: bool) -> String {
-    let mut body = format!(
-        "{{\"status\":\"{}\"",
-        if ready { "ok" } else { "not ready" }
-    );
-    if verbose || !ready {
+fn json(readiness: Readiness, checks: &[Check], verbose: bool) -> String {
+    let mut body = format!("{{\"status\":\"{}\"", readiness.word());
+    if verbose || readiness != Readiness::Ready {
         body.push_str(",\"checks\":[");
         let shown = checks.iter().filter(|check| verbose || !check.ok);
         for (index, Check { name, ok, detail }) in shown.enumerate() {

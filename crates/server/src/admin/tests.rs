@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use kv_service::{Accountant, CertificateTimes, Listener, ProcessSample, StoreSample, Thresholds};
+use kv_service::{
+    Accountant, CertificateTimes, DiskStats, Health as StoreHealth, Listener, ProcessSample,
+    StoreSample, Thresholds,
+};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -17,6 +21,7 @@ use crate::config::AdminListener;
 struct Fixture {
     address: SocketAddr,
     health: Arc<Health>,
+    store: Arc<Mutex<StoreHealth>>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     tasks: JoinSet<()>,
@@ -34,7 +39,9 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
     };
     change(&mut settings);
     let accountant = Arc::new(Accountant::new(1000, Thresholds::default()));
-    let health = Arc::new(Health::new(accountant));
+    let store = Arc::new(Mutex::new(StoreHealth::Good));
+    let asked = Arc::clone(&store);
+    let health = Arc::new(Health::new(accountant, Box::new(move || *asked.lock())));
     let metrics = Arc::new(Metrics::new(1, 50));
     let state = AdminState {
         health: Arc::clone(&health),
@@ -47,6 +54,11 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
                 keys: 5,
                 ..StoreSample::default()
             },
+            health: StoreHealth::Good,
+            disk: Some(DiskStats {
+                log_bytes: 77,
+                ..DiskStats::default()
+            }),
             certificates: CertificateTimes::default(),
         }),
         metrics_enabled: true,
@@ -57,6 +69,7 @@ async fn fixture(change: impl FnOnce(&mut AdminListener)) -> Fixture {
     Fixture {
         address,
         health,
+        store,
         metrics,
         shutdown,
         tasks,
@@ -106,7 +119,7 @@ async fn readiness_follows_the_health_and_names_what_fails() {
         "{ready}"
     );
     let verbose = fixture.get("/healthz?verbose", HOST).await;
-    assert_eq!(verbose.matches("[+] ").count(), 4, "{verbose}");
+    assert_eq!(verbose.matches("[+] ").count(), 5, "{verbose}");
     let json = format!("{HOST}Accept: application/json\r\n");
     let ready = fixture.get("/readyz", &json).await;
     assert!(
@@ -131,6 +144,45 @@ async fn readiness_follows_the_health_and_names_what_fails() {
     );
 }
 
+/// S14, S6: a slow disk says degraded, a full one what it still does.
+#[tokio::test]
+async fn the_store_decides_with_its_own_words() {
+    let fixture = fixture(|_| {}).await;
+    fixture.health.set_started();
+    *fixture.store.lock() = StoreHealth::Degraded("a sync takes longer than 5 s");
+    let slow = fixture.get("/readyz", HOST).await;
+    assert!(slow.starts_with("HTTP/1.1 503"), "{slow}");
+    let expected = "[-] storage_prompt: a sync takes longer than 5 s\ndegraded\n";
+    assert!(slow.ends_with(expected), "{slow}");
+    let json = format!("{HOST}Accept: application/json\r\n");
+    let slow = fixture.get("/readyz", &json).await;
+    assert!(slow.contains("{\"status\":\"degraded\","), "{slow}");
+    assert!(
+        fixture
+            .get("/livez", HOST)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+
+    *fixture.store.lock() = StoreHealth::Full("the disk is full");
+    let full = fixture.get("/readyz?verbose", HOST).await;
+    assert!(
+        full.starts_with("HTTP/1.1 503") && full.ends_with("not ready\n"),
+        "{full}"
+    );
+    assert!(
+        full.contains("[-] storage_writable: the disk is full\n"),
+        "{full}"
+    );
+    *fixture.store.lock() = StoreHealth::Good;
+    assert!(
+        fixture
+            .get("/readyz", HOST)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
 #[tokio::test]
 async fn metrics_come_in_both_formats() {
     let fixture = fixture(|_| {}).await;
@@ -140,6 +192,7 @@ async fn metrics_come_in_both_formats() {
         "{text}"
     );
     assert!(text.contains("\nkv_keys 5\n"), "{text}");
+    assert!(text.contains("\nkv_storage_log_bytes 77\n"), "{text}");
     let open = format!("{HOST}Accept: application/openmetrics-text\r\n");
     let open = fixture.get("/metrics", &open).await;
     assert!(

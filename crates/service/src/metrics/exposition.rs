@@ -5,11 +5,13 @@
 //! label is from a closed set or cleaned.
 
 mod families;
+mod storage;
 mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 
+use kv_store::{DiskStats, Health};
 use prometheus_client::registry::Registry;
 
 use super::Metrics;
@@ -110,6 +112,10 @@ pub struct Scrape {
     pub process: ProcessSample,
     /// The store.
     pub store: StoreSample,
+    /// How it is.
+    pub health: Health,
+    /// Its disk, when it has one.
+    pub disk: Option<DiskStats>,
     /// Certificates.
     pub certificates: CertificateTimes,
 }

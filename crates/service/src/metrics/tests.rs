@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kv_store::{DiskStats, Health};
+
 use super::*;
 
 fn scrape() -> Scrape {
@@ -23,6 +25,15 @@ fn scrape() -> Scrape {
             memory_limit_bytes: 10,
             ..StoreSample::default()
         },
+        health: Health::Degraded("slow"),
+        disk: Some(DiskStats {
+            appended_bytes_total: 4096,
+            syncs_total: 3,
+            sync_us_total: 1_500_000,
+            sync_buckets: [0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            recovery_us: 250_000,
+            ..DiskStats::default()
+        }),
         certificates: CertificateTimes {
             server: Some(99),
             client_ca: None,
@@ -84,6 +95,16 @@ fn what_is_counted_over_all_shards_is_found_again() {
         "kv_auth_attempts_total{mechanism=\"key\",result=\"ok\"} 1",
         "kv_rate_limited_total{scope=\"client\"} 1",
         "kv_keys 3",
+        "kv_wal_appended_bytes_total 4096",
+        "kv_wal_fsync_duration_seconds_bucket{le=\"0.0001\"} 0",
+        "kv_wal_fsync_duration_seconds_bucket{le=\"0.0002\"} 2",
+        "kv_wal_fsync_duration_seconds_bucket{le=\"5.0\"} 3",
+        "kv_wal_fsync_duration_seconds_bucket{le=\"+Inf\"} 3",
+        "kv_wal_fsync_duration_seconds_sum 1.5",
+        "kv_wal_fsync_duration_seconds_count 3",
+        "kv_storage_recovery_seconds 0.25",
+        "kv_storage_health{state=\"degraded\"} 1",
+        "kv_storage_health{state=\"good\"} 0",
         "kv_tls_certificate_not_after_timestamp_seconds{kind=\"server\"} 99",
         "kv_tls_reloads_total{result=\"error\"} 1",
         "kv_client_connections{lib=\"kv-client\",version=\"0.1.0\"} 1",
@@ -97,6 +118,19 @@ fn what_is_counted_over_all_shards_is_found_again() {
     assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
     let open = metrics.expose(Exposition::OpenMetrics, scrape()).unwrap();
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE kv_requests counter\n"));
+}
+
+#[test]
+fn a_store_without_a_disk_has_no_figures_of_one() {
+    let metrics = busy();
+    let scrape = Scrape {
+        disk: None,
+        health: Health::Good,
+        ..scrape()
+    };
+    let text = metrics.expose(Exposition::Text, scrape).unwrap();
+    assert!(text.contains("kv_storage_health{state=\"good\"} 1"));
+    assert!(!text.contains("kv_wal_") && !text.contains("kv_storage_log"));
 }
 
 #[test]

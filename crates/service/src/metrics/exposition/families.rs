@@ -34,6 +34,7 @@ impl Collector for View {
         self.requests(&mut out)?;
         self.traffic(&mut out)?;
         self.store(&mut out)?;
+        self.storage(&mut out)?;
         self.tls(&mut out)
     }
 }

@@ -102,6 +102,23 @@ impl Writer<'_> {
         }
         Ok(())
     }
+
+    /// A histogram of seconds: their sum, and counts between upper bounds of which the last is infinite.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let unit = Some(&Unit::Seconds);
+        let mut metric = self
+            .encoder
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let none: Option<&HashMap<usize, Exemplar<NoLabels, f64>>> = None;
+        metric.encode_histogram(sum, count, buckets, none)
+    }
 }
 
 type NoLabels = [(&'static str, &'static str); 0];
