@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use kv_proto::ErrorCode;
+use kv_proto::{ErrorCode, Repeat};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::command::Write;
 use crate::error::{Error, ErrorKind, Retry};
-use crate::fate::{Ended, Fate, Sent, decide};
+use crate::fate::{Ended, Fate, Named, Sent, decide};
 use crate::launch::{Flight, Kind, Launch, Launcher};
 use crate::link::slots::Outcome;
 use crate::link::state::Look;
 use crate::link::{Link, Loss, Phase, Wakes};
+use crate::once::Operation;
 use crate::reply::Reply;
 use crate::request::sealed::Wire;
 use crate::request::{Request, answer};
@@ -34,13 +37,37 @@ pub struct Call<'c, Q: Request> {
     router: &'c Arc<Router>,
     pub(crate) request: Q,
     timeout: Option<Duration>,
-    stage: Stage,
+    stage: Stage<'c>,
+    once: Once<'c>,
 }
 
-enum Stage {
+enum Stage<'c> {
+    New,
+    /// Waits for an operation number, until this time.
+    Numbering(Numbering<'c>, Instant),
     Launching(Launch),
     Flying(Flight),
+    /// Waits before it is repeated, with this time as its deadline.
+    Pausing(Pin<Box<Sleep>>, Instant),
 }
+
+type Numbering<'c> = Pin<Box<dyn Future<Output = Result<Operation<'c>, Error>> + Send + 'c>>;
+
+/// Whether the call may be repeated after it was sent.
+enum Once<'c> {
+    /// As the client's setting says.
+    AsSet,
+    /// Its caller asked for it.
+    Asked,
+    Named {
+        operation: Operation<'c>,
+        /// An earlier attempt may have been applied.
+        in_doubt: bool,
+    },
+}
+
+/// The shortest wait before a server that could not say what became of an operation is asked again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 // Nothing is pinned inside: futures are boxed, requests are only borrowed from.
 impl<Q: Request> Unpin for Call<'_, Q> {}
@@ -51,7 +78,8 @@ impl<'c, Q: Request> Call<'c, Q> {
             router,
             request,
             timeout: None,
-            stage: Stage::Launching(Launch::Start),
+            stage: Stage::New,
+            once: Once::AsSet,
         }
     }
 
@@ -62,16 +90,53 @@ impl<'c, Q: Request> Call<'c, Q> {
         self
     }
 
+    /// The first step: a write that is to be repeated safely gets its number.
+    fn begin(&mut self) -> Result<(), Error> {
+        let asked = matches!(self.once, Once::Asked) || self.router.retries_writes();
+        if !asked || self.request.opcode().info().repeat != Repeat::WithIdempotency {
+            self.stage = Stage::Launching(Launch::Start);
+            return Ok(());
+        }
+        self.request.check()?;
+        let numbers = self.router.numbers();
+        self.stage = if let Some(operation) = numbers.take() {
+            self.once = Once::Named {
+                operation,
+                in_doubt: false,
+            };
+            Stage::Launching(Launch::Start)
+        } else {
+            let now = Instant::now();
+            let timeout = self.timeout.unwrap_or(self.router.request_timeout());
+            let deadline = now.checked_add(timeout).unwrap_or(now);
+            Stage::Numbering(Box::pin(numbers.wait(deadline)), deadline)
+        };
+        Ok(())
+    }
+
     /// What the end of a request comes to. `None`: it goes on elsewhere.
     fn settle(&mut self, outcome: Outcome, flight: &Flight) -> Option<Result<Q::Reply, Error>> {
         let fate = match outcome {
             Outcome::Reply(Reply::Err(error)) if is_refused_by_drain(&error, &flight.link) => {
                 Fate::Again
             }
+            Outcome::Reply(Reply::Err(error)) => {
+                let now = Instant::now();
+                let pause = self.pause_before_repeat(&error);
+                let at = pause.and_then(|pause| now.checked_add(pause));
+                let Some(at) = at.filter(|&at| at < flight.deadline()) else {
+                    return Some(Err(error));
+                };
+                self.stage = Stage::Pausing(Box::pin(sleep_until(at)), flight.deadline());
+                return None;
+            }
             Outcome::Reply(reply) => {
                 return Some(answer(reply).and_then(|answer| self.request.decode(answer)));
             }
-            Outcome::Ended(ended, sent) => fate_of(ended, sent, &self.request, &flight.link),
+            Outcome::Ended(ended, sent) => {
+                let named = self.note_doubt(sent);
+                fate_of(ended, sent, (&self.request, named), &flight.link)
+            }
         };
         match fate {
             Fate::Again if self.router.reconnects() => {
@@ -83,6 +148,66 @@ impl<'c, Q: Request> Call<'c, Q> {
             Fate::Fail(kind, retry) => Some(Err(Error::new(kind, retry))),
         }
     }
+
+    /// Takes note of how far an attempt got that was not answered.
+    fn note_doubt(&mut self, sent: Sent) -> Named {
+        match &mut self.once {
+            Once::Named { in_doubt, .. } => {
+                *in_doubt |= sent == Sent::Maybe;
+                Named::Yes
+            }
+            Once::AsSet | Once::Asked => Named::No,
+        }
+    }
+
+    /// How long to wait until a named operation is repeated that the server answered with this;
+    /// `None`: the answer is final.
+    fn pause_before_repeat(&mut self, error: &Error) -> Option<Duration> {
+        let Once::Named { in_doubt, .. } = &mut self.once else {
+            return None;
+        };
+        let again = match error.code()? {
+            ErrorCode::OutcomeUnknown | ErrorCode::Internal => {
+                *in_doubt = true;
+                true
+            }
+            // Not applied now; an earlier attempt may have been.
+            code => *in_doubt && code.retry() == kv_proto::Retry::Safe,
+        };
+        again.then(|| error.retry_after().unwrap_or_default().max(PAUSE))
+    }
+
+    /// The error as the caller gets it: what refuses a repeat says nothing about earlier attempts.
+    fn told(&self, error: Error) -> Error {
+        match &self.once {
+            Once::Named { in_doubt: true, .. } if !is_first_answer(&error) => error.in_doubt(),
+            _ => error,
+        }
+    }
+}
+
+/// Whether an operation is answered with this error only if no attempt was applied: what the server
+/// remembers of it, or what it would have said to every attempt.
+fn is_first_answer(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::Conflict
+                | ErrorCode::WrongType
+                | ErrorCode::InvalidArgument
+                | ErrorCode::TooLarge
+        )
+    )
+}
+
+impl<Q: Write> Call<'_, Q> {
+    /// Repeats it when the connection is lost before its answer, until its time is over, without
+    /// applying it twice: what [`retry_writes`](crate::ClientBuilder::retry_writes) does for all
+    /// writes.
+    pub fn idempotent(mut self) -> Self {
+        self.once = Once::Asked;
+        self
+    }
 }
 
 /// A server that drains answers what it no longer takes with SHUTTING_DOWN: not applied.
@@ -92,8 +217,13 @@ pub(crate) fn is_refused_by_drain(error: &Error, link: &Link) -> bool {
 
 /// What becomes of a request that ended without an answer, by the reason for which its connection
 /// did.
-pub(crate) fn fate_of(ended: Ended, sent: Sent, request: &impl Wire, link: &Link) -> Fate {
-    let fate = decide(ended, sent, request.opcode());
+pub(crate) fn fate_of(
+    ended: Ended,
+    sent: Sent,
+    (request, named): (&impl Wire, Named),
+    link: &Link,
+) -> Fate {
+    let fate = decide(ended, sent, request.opcode(), named);
     if ended == Ended::TimedOut {
         return fate;
     }
@@ -120,15 +250,32 @@ impl<Q: Request> Future for Call<'_, Q> {
         let this = &mut *self;
         loop {
             match &mut this.stage {
+                Stage::New => this.begin()?,
+                Stage::Numbering(numbering, deadline) => {
+                    let operation = ready!(numbering.as_mut().poll(cx))?;
+                    let deadline = *deadline;
+                    this.once = Once::Named {
+                        operation,
+                        in_doubt: false,
+                    };
+                    this.stage = Stage::Launching(Launch::elsewhere(this.router, deadline));
+                }
                 Stage::Launching(launch) => {
+                    let operation = match &this.once {
+                        Once::Named { operation, .. } => Some(operation.name()),
+                        Once::AsSet | Once::Asked => None,
+                    };
                     let launcher = Launcher {
                         router: this.router,
                         request: &this.request,
                         kind: Kind::Single,
                         timeout: this.timeout,
+                        operation,
                     };
-                    let flight = ready!(launch.poll(&launcher, cx))?;
-                    this.stage = Stage::Flying(flight);
+                    match ready!(launch.poll(&launcher, cx)) {
+                        Ok(flight) => this.stage = Stage::Flying(flight),
+                        Err(error) => return Poll::Ready(Err(this.told(error))),
+                    }
                     // Its slot has this task's waker; the answer cannot be there already.
                     return Poll::Pending;
                 }
@@ -145,8 +292,13 @@ impl<Q: Request> Future for Call<'_, Q> {
                         return Poll::Pending;
                     };
                     if let Some(result) = this.settle(outcome, &flight) {
-                        return Poll::Ready(result);
+                        return Poll::Ready(result.map_err(|error| this.told(error)));
                     }
+                }
+                Stage::Pausing(pause, deadline) => {
+                    ready!(pause.as_mut().poll(cx));
+                    let deadline = *deadline;
+                    this.stage = Stage::Launching(Launch::elsewhere(this.router, deadline));
                 }
             }
         }

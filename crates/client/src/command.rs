@@ -22,7 +22,7 @@ pub use batch::{Batch, BatchReply};
 pub use keyspace::{
     Delete, Entry, Exists, Get, GetEntry, GetMetadata, Incr, Metadata, Set, SetReply, Touch,
 };
-pub use options::{Conditional, WriteOptions};
+pub use options::{Conditional, Write, WriteOptions};
 pub use server::{Clients, Echo, Info, Kill, Ping};
 
 /// An i64 that an answer carries.

@@ -107,6 +107,12 @@ impl Error {
         self
     }
 
+    /// The same, of a call of which an earlier attempt may have been applied.
+    pub(crate) fn in_doubt(mut self) -> Self {
+        self.0.retry = Retry::OutcomeUnknown;
+        self
+    }
+
     pub(crate) fn invalid(what: &'static str) -> Self {
         Self::new(ErrorKind::InvalidArgument(what), Retry::No)
     }

@@ -32,11 +32,21 @@ pub(crate) enum Fate {
     Fail(ErrorKind, Retry),
 }
 
+/// Whether the server knows a repeat of the request for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// It carries an operation number.
+    Yes,
+    No,
+}
+
 /// Decides by (cause, how far it got, what the command table allows).
-pub(crate) fn decide(ended: Ended, sent: Sent, opcode: Opcode) -> Fate {
-    let repeatable = match opcode.info().repeat {
-        Repeat::Safe => true,
-        Repeat::WithIdempotency | Repeat::Never => sent == Sent::No,
+pub(crate) fn decide(ended: Ended, sent: Sent, opcode: Opcode, named: Named) -> Fate {
+    let repeatable = match (opcode.info().repeat, ended, named) {
+        (Repeat::Safe, ..) => true,
+        // After its time nobody repeats it under the same number any more.
+        (Repeat::WithIdempotency, Ended::Lost, Named::Yes) => true,
+        (Repeat::WithIdempotency | Repeat::Never, ..) => sent == Sent::No,
     };
     match (ended, repeatable) {
         (Ended::Lost, true) => Fate::Again,
@@ -57,7 +67,7 @@ mod tests {
             let read = opcode.info().repeat == Repeat::Safe;
             for sent in [Sent::No, Sent::Maybe] {
                 let again = read || sent == Sent::No;
-                match decide(Ended::Lost, sent, opcode) {
+                match decide(Ended::Lost, sent, opcode, Named::No) {
                     Fate::Again => assert!(again, "{opcode:?} {sent:?}"),
                     Fate::Fail(kind, retry) => {
                         assert!(!again, "{opcode:?} {sent:?}");
@@ -65,7 +75,8 @@ mod tests {
                         assert_eq!(retry, Retry::OutcomeUnknown);
                     }
                 }
-                let Fate::Fail(ErrorKind::Timeout, retry) = decide(Ended::TimedOut, sent, opcode)
+                let Fate::Fail(ErrorKind::Timeout, retry) =
+                    decide(Ended::TimedOut, sent, opcode, Named::No)
                 else {
                     panic!("a timeout is told to the caller: {opcode:?}");
                 };
@@ -89,7 +100,7 @@ mod tests {
             Opcode::Batch,
         ] {
             assert!(matches!(
-                decide(Ended::Lost, Sent::Maybe, opcode),
+                decide(Ended::Lost, Sent::Maybe, opcode, Named::No),
                 Fate::Fail(..)
             ));
         }
@@ -101,9 +112,25 @@ mod tests {
             Opcode::Kill,
         ] {
             assert!(matches!(
-                decide(Ended::Lost, Sent::Maybe, opcode),
+                decide(Ended::Lost, Sent::Maybe, opcode, Named::No),
                 Fate::Again
             ));
+        }
+    }
+
+    #[test]
+    fn a_write_with_a_number_is_repeated_until_its_time_is_over() {
+        for &opcode in Opcode::ALL {
+            if opcode.info().repeat != Repeat::WithIdempotency {
+                continue;
+            }
+            let lost = decide(Ended::Lost, Sent::Maybe, opcode, Named::Yes);
+            assert!(matches!(lost, Fate::Again), "{opcode:?}");
+            let late = decide(Ended::TimedOut, Sent::Maybe, opcode, Named::Yes);
+            assert!(
+                matches!(late, Fate::Fail(ErrorKind::Timeout, Retry::OutcomeUnknown)),
+                "{opcode:?}"
+            );
         }
     }
 }

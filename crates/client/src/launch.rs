@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use kv_proto::FrameHead;
+use kv_proto::{FrameHead, Idempotency};
 use tokio::time::Instant;
 
 use crate::driver::millis;
@@ -104,6 +104,14 @@ pub(crate) struct Launcher<'a, Q> {
     pub(crate) kind: Kind,
     /// Instead of the client's request timeout; the server is told as well.
     pub(crate) timeout: Option<Duration>,
+    /// Its operation number.
+    pub(crate) operation: Option<Idempotency>,
+}
+
+impl<Q: Wire> Launcher<'_, Q> {
+    fn wire_form(&self, link: &Link) -> Result<WireForm, Error> {
+        WireForm::new(self.request, link, self.timeout, self.operation)
+    }
 }
 
 impl Launch {
@@ -169,7 +177,7 @@ impl Launch {
         deadline: Deadline,
         cx: &Context<'_>,
     ) -> Poll<Result<Option<Flight>, Error>> {
-        let mut form = match WireForm::new(launcher.request, &link, launcher.timeout) {
+        let mut form = match launcher.wire_form(&link) {
             Ok(form) => form,
             Err(error) => {
                 leave_queue(&link, place);

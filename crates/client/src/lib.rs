@@ -70,6 +70,11 @@
 //! | had not left as a whole | sent again on the next connection | sent again on the next connection |
 //! | had left, without an answer | sent again on the next connection | [`ErrorKind::OutcomeUnknown`] |
 //!
+//! With [`retry_writes`](ClientBuilder::retry_writes), or [`Call::idempotent`] for a single call, the
+//! last case goes on as well: the write has an operation number, and a server that has applied it
+//! answers a repeat with its first answer. What a server could not say (OUTCOME_UNKNOWN, INTERNAL) is
+//! asked again in the same way. Only a call whose time ends meanwhile is of unknown outcome.
+//!
 //! Sending again takes place within the call's own timeout. Connections are made on demand, with
 //! growing, random delays ([`Backoff`]); without [reconnection](ClientBuilder::no_reconnect) the first
 //! three cases are [`ErrorKind::ConnectionLost`]. A server that drains (GOAWAY) finishes what it has,
@@ -116,6 +121,7 @@ mod handshake;
 mod key;
 mod launch;
 mod link;
+mod once;
 mod pins;
 mod reply;
 mod request;
@@ -136,7 +142,7 @@ pub use call::Call;
 pub use client::{ClientStats, MultiplexedClient, SessionInfo};
 pub use command::{
     Batch, BatchReply, Clients, Conditional, Delete, Echo, Entry, Exists, Get, GetEntry,
-    GetMetadata, Incr, Info, Kill, Metadata, Ping, Set, SetReply, Touch, WriteOptions,
+    GetMetadata, Incr, Info, Kill, Metadata, Ping, Set, SetReply, Touch, Write, WriteOptions,
 };
 pub use error::{Error, ErrorKind, Retry};
 pub use kv_proto::typed::Value;

@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Retry};
 use crate::link::Link;
 use crate::link::state::WhenFull;
+use crate::once::Numbers;
 
 /// A driver, whatever its transport.
 pub(crate) type BoxedDriver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -49,6 +50,7 @@ pub(crate) struct Router {
     /// A call found no connection, or the client was closed.
     demand: Notify,
     settings: Settings,
+    numbers: Numbers,
 }
 
 /// The part of the configuration that calls read.
@@ -58,6 +60,10 @@ pub(crate) struct Settings {
     pub(crate) when_full: WhenFull,
     /// `None`: a lost connection is the end of the client.
     pub(crate) backoff: Option<Backoff>,
+    /// Writes get an operation number each, and are repeated under it.
+    pub(crate) retry_writes: bool,
+    /// Under which operations are numbered: random.
+    pub(crate) client: [u8; 16],
 }
 
 impl Router {
@@ -73,6 +79,7 @@ impl Router {
             route: watch::Sender::new(Route::Up(link)),
             demand: Notify::new(),
             settings,
+            numbers: Numbers::new(settings.client),
         });
         tasks.spawn(supervise(Arc::clone(&router), dial, driver));
         router
@@ -86,6 +93,15 @@ impl Router {
     #[inline]
     pub(crate) const fn request_timeout(&self) -> Duration {
         self.settings.request_timeout
+    }
+
+    #[inline]
+    pub(crate) const fn retries_writes(&self) -> bool {
+        self.settings.retry_writes
+    }
+
+    pub(crate) const fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     pub(crate) const fn reconnects(&self) -> bool {

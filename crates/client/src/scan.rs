@@ -17,7 +17,7 @@ use crate::call::{fate_of, is_refused_by_drain};
 use crate::client::MultiplexedClient;
 use crate::driver::millis;
 use crate::error::{Error, ErrorKind, Retry};
-use crate::fate::{Ended, Fate, Sent};
+use crate::fate::{Ended, Fate, Named, Sent};
 use crate::launch::{Flight, Kind, Launch, Launcher};
 use crate::link::Wakes;
 use crate::link::streams::{StreamEnd, Taken};
@@ -217,9 +217,12 @@ impl Scan {
             StreamEnd::Failed(error) if !is_refused_by_drain(&error, &flight.link) => {
                 return Some(error);
             }
-            StreamEnd::Failed(_) | StreamEnd::Lost => {
-                fate_of(Ended::Lost, Sent::Maybe, &self.request, &flight.link)
-            }
+            StreamEnd::Failed(_) | StreamEnd::Lost => fate_of(
+                Ended::Lost,
+                Sent::Maybe,
+                (&self.request, Named::No),
+                &flight.link,
+            ),
         };
         match fate {
             Fate::Fail(kind, retry) => Some(Error::new(kind, retry)),
@@ -259,6 +262,7 @@ impl Stream for Scan {
                         request: &this.request,
                         kind: Kind::Stream(this.window),
                         timeout: None,
+                        operation: None,
                     };
                     match ready!(launch.poll(&launcher, cx)) {
                         Ok(flight) => this.stage = Stage::Flying(flight),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kv_proto::{CutLimits, ExtBuf, ExtSet, Extensions, Flags, Fragmenter, FrameHead};
+use kv_proto::{CutLimits, ExtBuf, ExtSet, Extensions, Flags, Fragmenter, FrameHead, Idempotency};
 
 use crate::error::Error;
 use crate::link::Link;
@@ -27,21 +27,35 @@ impl WireForm {
         request: &Q,
         link: &Link,
         deadline: Option<Duration>,
+        operation: Option<Idempotency>,
     ) -> Result<Self, Error> {
         let (key, value) = (request.key().len(), request.value().len());
         if deadline.is_none() && key < SMALL_BYTES && value < SMALL_BYTES {
-            let ext = request.ext().map(|ext| ext.encode());
+            let ext = match operation {
+                None => request.ext(),
+                Some(_) => Some(Extensions {
+                    idempotency: operation,
+                    ..request.ext().unwrap_or_default()
+                }),
+            };
+            let ext = ext.map(|ext| ext.encode());
             return Ok(Self {
                 ext,
                 ..Self::default()
             });
         }
-        Self::any(request, link, deadline)
+        Self::any(request, link, deadline, operation)
     }
 
-    fn any<Q: Wire>(request: &Q, link: &Link, deadline: Option<Duration>) -> Result<Self, Error> {
+    fn any<Q: Wire>(
+        request: &Q,
+        link: &Link,
+        deadline: Option<Duration>,
+        operation: Option<Idempotency>,
+    ) -> Result<Self, Error> {
         let opcode = request.opcode();
         let mut ext = request.ext().unwrap_or_default();
+        ext.idempotency = operation;
         ext.deadline_ms = deadline
             .filter(|_| opcode.info().ext.contains(ExtSet::DEADLINE_MS))
             .map(|time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX));

@@ -1,7 +1,8 @@
 //! What a write may ask for beside its key and value.
 
 use super::{
-    Call, ContentType, Duration, Extensions, IF_ABSENT, IF_PRESENT, Opcode, millis, returns,
+    Batch, Call, ContentType, Delete, Duration, Extensions, IF_ABSENT, IF_PRESENT, Incr, Opcode,
+    Set, Touch, millis, returns,
 };
 use crate::request::Request;
 
@@ -79,6 +80,15 @@ impl WriteOptions {
         (ext != Extensions::default()).then_some(ext)
     }
 }
+
+/// A command that changes entries. Sealed.
+pub trait Write: Request {}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> Write for Set<K, V> {}
+impl<K: AsRef<[u8]>> Write for Delete<K> {}
+impl<K: AsRef<[u8]>> Write for Incr<K> {}
+impl<K: AsRef<[u8]>> Write for Touch<K> {}
+impl Write for Batch {}
 
 pub trait HasOptions {
     fn options(&mut self) -> &mut WriteOptions;

@@ -15,6 +15,7 @@ mod drain;
 mod hostile;
 mod large;
 mod lost;
+mod once;
 mod order;
 mod stall;
 mod streams;
