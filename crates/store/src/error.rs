@@ -26,7 +26,7 @@ pub enum StoreError {
     #[error("outcome of the write is unknown")]
     OutcomeUnknown,
     /// An operation with this number is older than what is remembered of its client; it may have
-    /// been applied.
+    /// been applied. Or it was, and its answer was too long to be kept for a repeat.
     #[error("too old to tell whether the operation was applied")]
     OperationExpired,
     /// The engine does not do this.

@@ -12,6 +12,7 @@ pub mod conformance;
 mod disk_stats;
 mod engine;
 mod error;
+mod idempotency;
 mod memory;
 mod op;
 mod outcome;

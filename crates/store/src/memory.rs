@@ -4,6 +4,7 @@
 //! batches and scan pages, which lock several in ascending order. Nothing is durable.
 
 mod atomic;
+mod operations;
 mod run;
 mod scan;
 mod shard;
@@ -14,9 +15,10 @@ use crate::time::HighWater;
 use crate::{
     Atomic, Batch, BatchOutcome, Completion, Engine, Entry, Now, Op, Outcome, OwnedOp,
     OwnedOutcome, OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, ScannedPage, Sink,
-    Stats,
+    Stats, StoreError,
 };
 use bytes::Bytes;
+use operations::Operations;
 use parking_lot::{Mutex, MutexGuard};
 use shard::{Common, Shard};
 use std::num::NonZeroU64;
@@ -41,6 +43,7 @@ pub struct MemoryEngine {
     common: Common,
     shards: Box<[Lock]>,
     cursor: Mutex<sweep::Cursor>,
+    operations: Operations,
     /// Whether every shard has its ordered index.
     indexed: AtomicBool,
 }
@@ -76,8 +79,29 @@ impl MemoryEngine {
                 .map(|shard| Lock(Mutex::new(shard)))
                 .collect(),
             cursor: Mutex::default(),
+            operations: Operations::new(),
             indexed: AtomicBool::new(false),
         }
+    }
+
+    /// Executes a batch whose operation is new, or that has none.
+    fn run_batch(&self, now: Now, batch: &Batch) -> BatchOutcome {
+        let ops: Vec<_> = batch.ops.iter().map(OwnedOp::as_op).collect();
+        let mut outcomes = Vec::with_capacity(ops.len());
+        let mut collect =
+            |_: usize, outcome: Outcome<'_>, _: Position| outcomes.push(outcome.to_owned_outcome());
+        if !batch.atomic {
+            self.run_ops(now, &ops, &mut collect);
+            return BatchOutcome::Done(outcomes);
+        }
+        let (index, outcome) = match self.run_ops_atomic(now, &ops, &mut collect) {
+            Atomic::Applied => return BatchOutcome::Done(outcomes),
+            Atomic::Conflict { index, version } => (index, OwnedOutcome::Conflict { version }),
+            Atomic::WrongType { index } => (index, OwnedOutcome::WrongType),
+            Atomic::Failed { index, error } => (index, OwnedOutcome::Failed(error)),
+            Atomic::NotNow => return BatchOutcome::Failed(StoreError::Unavailable),
+        };
+        BatchOutcome::Refused { index, outcome }
     }
 }
 
@@ -93,22 +117,14 @@ impl Engine for MemoryEngine {
     }
 
     fn submit(&self, now: Now, batch: Batch, done: Completion) {
-        let ops: Vec<_> = batch.ops.iter().map(OwnedOp::as_op).collect();
-        let mut outcomes = Vec::with_capacity(ops.len());
-        let mut collect =
-            |_: usize, outcome: Outcome<'_>, _: Position| outcomes.push(outcome.to_owned_outcome());
-        if !batch.atomic {
-            self.run(now, &ops, &mut collect);
-            return done(BatchOutcome::Done(outcomes));
-        }
-        let (index, outcome) = match self.run_atomic(now, &ops, &mut collect).0 {
-            Atomic::Applied => return done(BatchOutcome::Done(outcomes)),
-            Atomic::Conflict { index, version } => (index, OwnedOutcome::Conflict { version }),
-            Atomic::WrongType { index } => (index, OwnedOutcome::WrongType),
-            Atomic::Failed { index, error } => (index, OwnedOutcome::Failed(error)),
-            Atomic::NotNow => return done(BatchOutcome::Failed(crate::StoreError::Unavailable)),
+        let now = self.clock.advance(now);
+        let outcome = match batch.operation {
+            None => self.run_batch(now, &batch),
+            Some(id) => self
+                .operations
+                .once(now, id, || self.run_batch(now, &batch)),
         };
-        done(BatchOutcome::Refused { index, outcome });
+        done(outcome);
     }
 
     fn scan(

@@ -275,6 +275,11 @@ pub struct Batch {
 }
 
 /// Names an operation across connections (IDEMPOTENCY): a client counts its operations upwards.
+///
+/// A repeat within the client's last 1,024 numbers and 24 hours gets the first answer again,
+/// without the values beyond 64 KiB of one answer: these come as
+/// [`crate::StoreError::OperationExpired`], and so does every repeat that is too old. What failed
+/// without a change, for want of memory or disk, is not remembered and may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OperationId {
     /// Chosen at random by the client.
