@@ -21,6 +21,9 @@ address = "127.0.0.1:0"
 [listeners.admin]
 enabled = false
 
+[storage]
+engine = "memory"
+
 [log]
 format = "json"
 

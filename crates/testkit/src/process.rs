@@ -27,7 +27,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Crates that the server is made of.
-const SOURCES: [&str; 4] = ["proto", "store", "service", "server"];
+const SOURCES: [&str; 6] = ["proto", "log", "base", "store", "service", "server"];
 
 /// A running server.
 pub struct ServerProcess {
@@ -40,7 +40,7 @@ pub struct ServerProcess {
 
 impl ServerProcess {
     /// Starts the server on a port of its choice, with `arguments` on top, and waits until it listens.
-    /// Its state, such as the key it makes, is below a home directory of its own.
+    /// Its store is in memory unless `--set storage.engine=disk` is among them. Its state, such as the key it makes, is below a home directory of its own.
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), arguments)
@@ -56,6 +56,7 @@ impl ServerProcess {
         command
             .args(["--address", "127.0.0.1:0", "--log-format", "json"])
             .args(["--set", "listeners.admin.enabled=false"])
+            .args(["--set", "storage.engine=memory"])
             .args(arguments)
             .env_clear()
             .current_dir(home.path())

@@ -206,7 +206,7 @@ fn kv_config(address: SocketAddr, tls: bool) -> String {
          [protocol]\nsuites = [\"hmac-sha256\", \"x25519-aes256ctr-hmac-sha256\", \"checksum\"]\n\
          [auth]\nanonymous = [\"read\", \"write\"]\n\
          [[auth.keys]]\nid = \"bench\"\nsecret_file = \"bench.key\"\nroles = [\"admin\"]\n\
-         [log]\nlevel = \"warn\"\n{files}"
+         [storage]\nengine = \"memory\"\n[log]\nlevel = \"warn\"\n{files}"
     )
 }
 

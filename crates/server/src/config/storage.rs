@@ -11,6 +11,9 @@ use super::limits::Limits;
 use super::mistake::{MistakeKind, Warning};
 use super::read::Reader;
 
+/// Memory for blocks of files when nobody chose and there is enough: most reads end in front of it.
+const BASE_CACHE_BYTES: usize = 32 << 20;
+
 /// `[storage]`.
 #[derive(Clone, Debug)]
 pub struct Storage {
@@ -22,8 +25,8 @@ pub struct Storage {
     pub durability: Durability,
     /// Memory of the disk engine for entries; `None` is half of the memory the process plans with.
     pub cache_bytes: Option<NonZeroUsize>,
-    /// Memory of the disk engine for blocks of its files.
-    pub base_cache_bytes: NonZeroUsize,
+    /// Memory of the disk engine for blocks of its files; `None` is a little.
+    pub base_cache_bytes: Option<NonZeroUsize>,
     /// How long the write-ahead log may become.
     pub log_bytes: NonZeroUsize,
     /// Free space below which writes are refused.
@@ -101,6 +104,13 @@ impl Storage {
         self.cache_bytes.map_or_else(half, NonZeroUsize::get)
     }
 
+    /// Memory of the disk engine for blocks of its files.
+    #[must_use]
+    pub fn base_cache_bytes(&self) -> usize {
+        let little = || (self.memory_limit().get() / 8).clamp(1, BASE_CACHE_BYTES);
+        self.base_cache_bytes.map_or_else(little, NonZeroUsize::get)
+    }
+
     /// The memory the process plans with.
     #[must_use]
     pub fn memory_limit(&self) -> NonZeroUsize {
@@ -123,7 +133,7 @@ impl Storage {
             data_dir: r.path("storage.data_dir"),
             durability: durability(r),
             cache_bytes: r.size_if_set("storage.cache_bytes"),
-            base_cache_bytes: r.size("storage.base_cache_bytes"),
+            base_cache_bytes: r.size_if_set("storage.base_cache_bytes"),
             log_bytes: r.size("storage.log_bytes"),
             min_free_bytes: r.size("storage.min_free_bytes"),
             readers: r.size("storage.readers"),
@@ -139,7 +149,11 @@ impl Storage {
     }
 
     fn check_memory(&self, r: &mut Reader<'_>, warnings: &mut Vec<Warning>) {
-        for key in ["storage.data_dir", "storage.cache_bytes"] {
+        for key in [
+            "storage.data_dir",
+            "storage.cache_bytes",
+            "storage.base_cache_bytes",
+        ] {
             if r.raw.explicit(key).is_some() {
                 warnings.push(Warning::UnusedWithMemory { key });
             }
@@ -172,14 +186,12 @@ impl Storage {
         }
         let percent = limits.memory_refuse_streams_percent.get();
         let room = self.memory_limit().get() / 100 * percent;
-        let wanted = self
-            .cache_bytes()
-            .saturating_add(self.base_cache_bytes.get());
+        let wanted = self.cache_bytes().saturating_add(self.base_cache_bytes());
         if wanted > room {
-            let key = if r.raw.explicit("storage.cache_bytes").is_some() {
-                "storage.cache_bytes"
-            } else {
+            let key = if self.base_cache_bytes.is_some() && self.cache_bytes.is_none() {
                 "storage.base_cache_bytes"
+            } else {
+                "storage.cache_bytes"
             };
             let rule = "with storage.base_cache_bytes and storage.cache_bytes full, more than \
                         limits.memory_refuse_streams_percent of it would be in use and the server would \

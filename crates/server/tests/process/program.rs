@@ -49,11 +49,17 @@ pub(crate) fn write_key(directory: &Path, secret: &[u8; 32]) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A configuration with a key, a port of the system's choice, and these sections.
+/// A configuration with a key, a port of the system's choice, and these sections. The store is in
+/// memory unless they say another.
 pub(crate) fn config(sections: &str) -> String {
+    let storage = if sections.contains("[storage]") {
+        ""
+    } else {
+        "[storage]\nengine = \"memory\"\n"
+    };
     format!(
         "[listeners.native]\naddress = \"127.0.0.1:0\"\n[listeners.admin]\nenabled = false\n\
-         [log]\nformat = \"json\"\n{sections}\n\
+         [log]\nformat = \"json\"\n{storage}{sections}\n\
          [[auth.keys]]\nid = \"app\"\nsecret_file = \"app.key\"\nroles = [\"admin\"]\n"
     )
 }

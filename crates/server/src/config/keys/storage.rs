@@ -50,8 +50,9 @@ pub(in crate::config) const STORAGE: Section = Section {
         key(
             "base_cache_bytes",
             size(1 << 20, 1 << 46),
-            Text("32MiB"),
-            "Memory of the disk engine for blocks of its files.",
+            Absent("\"32MiB\""),
+            "Memory of the disk engine for blocks of its files. Absent: 32MiB, or an eighth of\n\
+             memory_limit_bytes when that is less.",
         ),
         key(
             "log_bytes",

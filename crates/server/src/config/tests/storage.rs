@@ -21,7 +21,7 @@ fn what_the_disk_engine_does_is_typed_and_has_the_documented_defaults() {
     assert_eq!(storage.durability, Durability::Always);
     assert_eq!(storage.data_dir, None);
     assert_eq!(storage.cache_bytes(), 512 << 20, "half of the limit");
-    assert_eq!(storage.base_cache_bytes.get(), 32 << 20);
+    assert_eq!(storage.base_cache_bytes(), 32 << 20);
     assert_eq!(storage.log_bytes.get(), 512 << 20);
     assert_eq!(storage.min_free_bytes.get(), 256 << 20);
     assert!(!storage.accept_data_loss);
@@ -29,6 +29,9 @@ fn what_the_disk_engine_does_is_typed_and_has_the_documented_defaults() {
     let beside_the_file = std::path::Path::new("/etc/kv/data");
     assert_eq!(storage.data_dir.as_deref(), Some(beside_the_file));
     assert_eq!(storage.readers.get(), 9);
+    let little = parsed(&with("disk", "memory_limit_bytes = \"16MiB\"")).storage;
+    let little = (little.cache_bytes(), little.base_cache_bytes());
+    assert_eq!(little, (8 << 20, 2 << 20));
 }
 
 #[test]
