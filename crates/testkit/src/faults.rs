@@ -23,6 +23,8 @@ pub enum Fault {
     NoSpace,
     /// The process is killed when it enters it.
     Kill,
+    /// It takes half a second longer.
+    Slow,
 }
 
 impl Fault {
@@ -31,6 +33,7 @@ impl Fault {
             Self::Io => "error=EIO",
             Self::NoSpace => "error=ENOSPC",
             Self::Kill => "signal=SIGKILL",
+            Self::Slow => "delay_enter=500000",
         }
     }
 }
@@ -52,7 +55,7 @@ pub struct Injection {
     pub calls: &'static str,
     /// What happens to them.
     pub fault: Fault,
-    /// To which one, counted from 1.
+    /// To which one, counted from 1; 0 for all of them.
     pub at: u32,
     /// Only calls on these files; on all with none.
     pub paths: Vec<PathBuf>,
@@ -65,8 +68,16 @@ impl Injection {
     #[must_use]
     pub fn command(&self, program: &Path, trace: &Path) -> Command {
         let mut command = tracing(self.calls, trace);
-        let (calls, fault, at) = (self.calls, self.fault.argument(), self.at);
-        command.arg(format!("--inject={calls}:{fault}:when={at}"));
+        if self.fault != Fault::Kill {
+            // All other calls at full speed. Signals are not injected that way.
+            command.arg("--seccomp-bpf");
+        }
+        let (calls, fault) = (self.calls, self.fault.argument());
+        let when = match self.at {
+            0 => "1+".to_owned(),
+            at => at.to_string(),
+        };
+        command.arg(format!("--inject={calls}:{fault}:when={when}"));
         for path in &self.paths {
             command.arg("-P").arg(path);
         }
@@ -185,6 +196,12 @@ mod tests {
         };
         let output = run(injection.command(Path::new("sh"), &trace));
         assert_eq!(output, "1\n2\n3\n1\n3\n");
+        assert_eq!(injected(&trace), 1);
+        let kill = Injection {
+            fault: Fault::Kill,
+            ..injection
+        };
+        assert_eq!(run(kill.command(Path::new("sh"), &trace)), "");
         assert_eq!(injected(&trace), 1);
     }
 }

@@ -59,6 +59,10 @@ impl Intent {
     }
 }
 
+/// What was known of a key when a read of it was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Look(u64);
+
 /// A state of a key: the number that was written, or none when there is no entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
@@ -74,6 +78,8 @@ struct Account {
     open: Vec<(u64, Change)>,
     /// The key that is always written together with this one.
     partner: Option<Vec<u8>>,
+    /// Counts what became known of the key.
+    age: u64,
 }
 
 /// How many writes ended how.
@@ -85,6 +91,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Certainly not applied.
     pub refused: u64,
+    /// Shown to a reader before the writer was told.
+    pub seen: u64,
 }
 
 /// The account of all keys.
@@ -136,6 +144,7 @@ impl Ledger {
                 continue;
             };
             account.open.retain(|(number, _)| *number != intent.number);
+            account.age += 1;
             match intent.change {
                 Change::Put => {
                     // Of several writers, the later version is the later write.
@@ -149,6 +158,29 @@ impl Ledger {
                 }
                 Change::Delete => account.acknowledged.number = None,
             }
+        }
+    }
+
+    /// Begins a read of `key`: before it is sent.
+    #[must_use]
+    pub fn look(&self, key: &[u8]) -> Look {
+        Look(self.accounts.get(key).map_or(0, |account| account.age))
+    }
+
+    /// A read has found a write: what was shown once counts as acknowledged, whether its writer was
+    /// told or not. A read during which more became known of the key says nothing, since it may have
+    /// been before that.
+    pub fn seen(&mut self, key: &[u8], look: Look, found: &Found) {
+        let Some(account) = self.accounts.get_mut(key) else {
+            return;
+        };
+        let is_later = found.version > account.acknowledged.version;
+        if !self.is_cut && account.age == look.0 && is_later && found.number.is_some() {
+            self.counts.seen += 1;
+            account.acknowledged = State {
+                number: found.number,
+                version: found.version,
+            };
         }
     }
 
@@ -243,6 +275,7 @@ impl Account {
 
     fn settle(&mut self, found: Option<&Found>) {
         self.open.clear();
+        self.age += 1;
         self.acknowledged = State {
             number: found.and_then(|found| found.number),
             version: found

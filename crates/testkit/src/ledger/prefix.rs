@@ -35,6 +35,19 @@ impl Script {
         self.writes.is_empty()
     }
 
+    /// The entries that are there after all writes, by the numbers of the writes they are from.
+    #[must_use]
+    pub fn entries(&self) -> BTreeMap<Vec<u8>, u64> {
+        let mut entries = BTreeMap::new();
+        for (number, (key, change)) in (1_u64..).zip(&self.writes) {
+            match change {
+                Change::Put => entries.insert(key.clone(), number),
+                Change::Delete => entries.remove(key),
+            };
+        }
+        entries
+    }
+
     /// The most writes, counted from the first, after which exactly `found` is there.
     #[must_use]
     pub fn prefix(&self, found: &BTreeMap<Vec<u8>, Found>) -> Option<usize> {

@@ -57,6 +57,28 @@ fn what_was_found_once_is_demanded_from_then_on() {
 }
 
 #[test]
+fn what_was_shown_to_a_reader_is_demanded_whatever_the_writer_was_told() {
+    let shown = |before: bool| {
+        let mut ledger = one();
+        let look = ledger.look(b"k");
+        let second = ledger.begin(&[b"k"], Change::Put);
+        if !before {
+            let other = ledger.begin(&[b"k"], Change::Delete);
+            ledger.acknowledged(&other, &[]);
+        }
+        let found = Found::read(b"k", &second.value(b"k"), 11);
+        ledger.seen(b"k", look, &found);
+        ledger.unknown(&second);
+        ledger
+    };
+    assert_eq!(found(&mut shown(true), &[(b"k", 2, 11)]), []);
+    assert_eq!(found(&mut shown(true), &[(b"k", 1, 10)]).len(), 1);
+    assert_eq!(shown(true).counts().seen, 1);
+    // The removal may have been after what the reader saw.
+    assert_eq!(found(&mut shown(false), &[]), []);
+}
+
+#[test]
 fn a_refused_write_is_never_there() {
     let mut ledger = one();
     let second = ledger.begin(&[b"k"], Change::Put);
@@ -122,7 +144,7 @@ fn what_is_acknowledged_after_the_cut_is_not_demanded() {
     let counts = Counts {
         acknowledged: 1,
         unknown: 1,
-        refused: 0,
+        ..Counts::default()
     };
     assert_eq!(ledger.counts(), counts);
 }
@@ -149,6 +171,7 @@ fn what_is_left_is_a_prefix_of_the_writes_or_wrong() {
     script.put(b"b");
     script.delete(b"a");
     script.put(b"b");
+    assert_eq!(script.entries(), BTreeMap::from([(b"b".to_vec(), 4)]));
     let left = |entries: &[(&[u8], u64)]| {
         let found = entries
             .iter()

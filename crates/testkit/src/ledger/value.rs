@@ -6,7 +6,8 @@ use crate::rng::Rng;
 const VALUE_LEN_MAX: usize = 40_000;
 const VALUE_LEN_MIN: usize = 16;
 
-/// The value that write `number` gives to `key`: mostly short, rarely some ten thousand bytes.
+/// The value that write `number` gives to `key`: mostly short, rarely some ten thousand bytes. Keys
+/// that begin with `bulk.` have long ones only, those that begin with `small.` short ones.
 #[must_use]
 pub fn value_of(key: &[u8], number: u64) -> Vec<u8> {
     let mut mix = number;
@@ -14,10 +15,16 @@ pub fn value_of(key: &[u8], number: u64) -> Vec<u8> {
         mix = mix.wrapping_mul(0x0100_0000_01B3) ^ u64::from(*byte);
     }
     let mut rng = Rng::new(mix);
-    let len = match rng.below(64) {
-        0 => rng.below(VALUE_LEN_MAX),
-        1..8 => rng.below(4_000),
-        _ => rng.below(200),
+    let len = if key.starts_with(b"bulk.") {
+        VALUE_LEN_MAX - rng.below(1_000)
+    } else if key.starts_with(b"small.") {
+        rng.below(48)
+    } else {
+        match rng.below(16) {
+            0 => rng.below(VALUE_LEN_MAX),
+            1..4 => rng.below(4_000),
+            _ => rng.below(200),
+        }
     };
     let mut value = number.to_be_bytes().to_vec();
     while value.len() < len.max(VALUE_LEN_MIN) {
