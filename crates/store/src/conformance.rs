@@ -9,8 +9,10 @@ mod batches;
 mod driver;
 mod expiry;
 mod model;
+mod operations;
 mod scans;
 mod threads;
+mod waiter;
 
 pub use driver::Driver;
 pub use model::{Cond, Step, StepOp, check_against_model};
@@ -34,6 +36,7 @@ pub fn cases() -> Vec<Case> {
         basics::CASES,
         batches::CASES,
         expiry::CASES,
+        operations::CASES,
         scans::CASES,
         threads::CASES,
     ]

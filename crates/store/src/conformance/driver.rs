@@ -1,18 +1,20 @@
 //! Asks an engine and waits for the answer, whichever way it comes.
 
+use super::waiter::Waiter;
 use crate::{
-    Atomic, Batch, BatchOutcome, Condition, Engine, Expiry, Now, Op, OwnedEntry, OwnedOp,
-    OwnedOutcome, OwnedRange, Page, PageLimits, StoreError, Value,
+    Atomic, Batch, BatchOutcome, Condition, Engine, Expiry, Now, Op, OperationId, Outcome,
+    OwnedEntry, OwnedOp, OwnedOutcome, OwnedRange, Page, PageLimits, Position, StoreError, Value,
 };
 use bytes::Bytes;
 use std::sync::mpsc;
 
-/// An engine and the time it is told.
+/// An engine and the time it is told. What it answers is passed on when it may be shown.
 pub struct Driver<'e> {
     /// The engine under test.
     pub engine: &'e dyn Engine,
     /// What it is told.
     pub now: Now,
+    durable: Waiter,
 }
 
 impl<'e> Driver<'e> {
@@ -22,6 +24,7 @@ impl<'e> Driver<'e> {
         Self {
             engine,
             now: Now::from_unix_ms(1_000_000_000_000),
+            durable: Waiter::new(),
         }
     }
 
@@ -31,7 +34,7 @@ impl<'e> Driver<'e> {
         self.now.plus_ms(ms).unix_ms()
     }
 
-    /// The outcomes of `ops`, executed in order, at once or through `submit`.
+    /// The outcomes of `ops`, executed in order, at once or through `submit`, and durable.
     ///
     /// # Panics
     ///
@@ -40,14 +43,17 @@ impl<'e> Driver<'e> {
     #[track_caller]
     pub fn run(&self, ops: &[Op<'_>]) -> Vec<OwnedOutcome> {
         let mut outcomes = Vec::new();
+        let mut latest = Position::START;
         let executed = self.engine.run(
             self.now,
             ops,
-            &mut |index: usize, outcome: crate::Outcome<'_>, _: crate::Position| {
+            &mut |index: usize, outcome: Outcome<'_>, after: Position| {
                 assert_eq!(index, outcomes.len(), "outcomes come in order, each once");
                 outcomes.push(outcome.to_owned_outcome());
+                latest = latest.max(after);
             },
         );
+        self.durable.wait(self.engine, latest);
         assert_eq!(
             executed,
             outcomes.len(),
@@ -73,7 +79,7 @@ impl<'e> Driver<'e> {
             .unwrap_or(OwnedOutcome::Failed(StoreError::Unavailable))
     }
 
-    /// What became of an atomic batch, executed at once or through `submit`.
+    /// What became of an atomic batch, executed at once or through `submit`, and durable.
     ///
     /// # Panics
     ///
@@ -82,14 +88,18 @@ impl<'e> Driver<'e> {
     #[track_caller]
     pub fn atomic(&self, ops: &[Op<'_>]) -> BatchOutcome {
         let mut outcomes = Vec::new();
-        let (atomic, _) = self.engine.run_atomic(
+        let mut latest = Position::START;
+        let (atomic, after) = self.engine.run_atomic(
             self.now,
             ops,
-            &mut |index: usize, outcome: crate::Outcome<'_>, _: crate::Position| {
+            &mut |index: usize, outcome: Outcome<'_>, after: Position| {
                 assert_eq!(index, outcomes.len(), "outcomes come in order, each once");
                 outcomes.push(outcome.to_owned_outcome());
+                latest = latest.max(after);
             },
         );
+        assert!(latest <= after, "the whole depends on each of its parts");
+        self.durable.wait(self.engine, after);
         assert!(
             atomic == Atomic::Applied || outcomes.is_empty(),
             "no outcome unless applied"
@@ -108,6 +118,23 @@ impl<'e> Driver<'e> {
     #[must_use]
     #[track_caller]
     pub fn submit(&self, ops: &[Op<'_>], atomic: bool) -> BatchOutcome {
+        self.submit_as(ops, atomic, None)
+    }
+
+    /// What became of a batch under a name given to `submit`.
+    #[must_use]
+    #[track_caller]
+    pub fn submit_named(&self, ops: &[Op<'_>], atomic: bool, id: OperationId) -> BatchOutcome {
+        self.submit_as(ops, atomic, Some(id))
+    }
+
+    #[track_caller]
+    fn submit_as(
+        &self,
+        ops: &[Op<'_>],
+        atomic: bool,
+        operation: Option<OperationId>,
+    ) -> BatchOutcome {
         let (done, outcome) = mpsc::channel();
         let ops: Vec<OwnedOp> = ops.iter().map(Op::to_owned_op).collect();
         let complete = move |outcome| drop(done.send(outcome));
@@ -116,7 +143,7 @@ impl<'e> Driver<'e> {
             Batch {
                 ops,
                 atomic,
-                operation: None,
+                operation,
             },
             Box::new(complete),
         );

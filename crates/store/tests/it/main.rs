@@ -1,6 +1,7 @@
 //! The engines of this crate against the conformance suite and the model.
 
 mod canary;
+mod lagging;
 mod steps;
 
 use kv_store::conformance::{cases, check_against_model};
