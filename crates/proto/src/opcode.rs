@@ -223,7 +223,7 @@ commands! {
     /// The slowest requests.
     115 Slowlog "SLOWLOG" since 2 KEYS, false, Observe, Safe, Single, [REQUEST], false;
     /// Streams a consistent copy of the store.
-    116 Backup "BACKUP" since 2 KEYS, false, Admin, Safe, Stream, [REQUEST CREDIT], false;
+    116 Backup "BACKUP" since 2 KEYS, false, Admin, Safe, Stream, [REQUEST CREDIT], true;
     /// The request succeeded.
     128 Ok "OK" since 1 MESSAGE, true, Session, Never, None, [TTL VERSION CONTENT_TYPE VALUE_LEN MESSAGE_ID TOTAL_LEN], true;
     /// The request failed.

@@ -3,6 +3,7 @@
 //! Owns the order of these and what the log and the metrics say about how it ended. Accepting,
 //! counting and draining connections is the listener's.
 
+mod backup;
 mod batch;
 mod budget;
 mod continued;
@@ -37,6 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::registry::Membership;
 use crate::shared::Shared;
+pub(crate) use backup::BACKUPS_MAX;
 pub(crate) use establish::Arrived;
 pub(crate) use mailbox::{Mailbox, Signals};
 pub(crate) use peer::Peer;

@@ -18,6 +18,7 @@ pub(crate) const fn operation(opcode: Opcode) -> Operation {
         Opcode::Info => Operation::Info,
         Opcode::Clients => Operation::Clients,
         Opcode::Kill => Operation::Kill,
+        Opcode::Backup => Operation::Backup,
         _ => Operation::Other,
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::{Compression, Config};
-use crate::connection::Peer;
+use crate::connection::{BACKUPS_MAX, Peer};
 use crate::convert;
 use crate::registry::Registry;
 use crate::tls::CertStore;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) connections_max: usize,
     pub(crate) started: Instant,
     pub(crate) started_wall: SystemTime,
+    /// Turns of backups, for the threads that read them.
+    pub(crate) backups: Arc<Semaphore>,
     tls_turns: Semaphore,
     partial_bytes: AtomicUsize,
 }
@@ -85,6 +87,7 @@ impl Shared {
             connections_max,
             started: Instant::now(),
             started_wall: SystemTime::now(),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             tls_turns: Semaphore::new(turns),
             partial_bytes: AtomicUsize::new(0),
         }

@@ -1,10 +1,12 @@
 //! Engines that are slow or broken where a test wants it, around an engine that works.
 
+mod capturing;
 mod panicking;
 mod slow;
 
 use kv_store::{Op, OwnedOp};
 
+pub use capturing::CaptureEngine;
 pub use panicking::PanicEngine;
 pub use slow::{Gate, SlowEngine};
 

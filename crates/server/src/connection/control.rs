@@ -111,7 +111,7 @@ impl Core {
         let fits = match opcode {
             Opcode::Echo | Opcode::Batch | Opcode::Kill => parts.key.is_empty(),
             Opcode::Info => parts.value.is_empty(),
-            Opcode::Clients => parts.key.is_empty() && parts.value.is_empty(),
+            Opcode::Clients | Opcode::Backup => parts.key.is_empty() && parts.value.is_empty(),
             _ => true,
         };
         if !fits {
@@ -133,6 +133,7 @@ impl Core {
                 self.count_ok(opcode);
             }
             Opcode::Scan => self.open_scan(meta, ext, parts),
+            Opcode::Backup => self.open_backup(meta, ext),
             Opcode::Batch => self.batch(meta, ext, parts.value),
             Opcode::Info => match info::info(&self.shared, parts.key) {
                 Some(value) => self.typed(meta, &value),

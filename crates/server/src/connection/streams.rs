@@ -1,7 +1,8 @@
-//! Streams: SCAN's pages, sent item by item under credit, in turns.
+//! Streams: the pages of SCAN and BACKUP, sent item by item under credit, in turns.
 //!
-//! A stream holds its cursor and nothing else: the last key sent. It is advanced when it has credit
-//! and the output has room, one page at a time, so that other requests go between.
+//! A scan holds its cursor and nothing else: the last key sent; a backup has a thread that reads. They
+//! are advanced when they have credit and the output has room, one page at a time, so that other
+//! requests go between.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,9 +12,10 @@ use bytes::Bytes;
 use kv_proto::{
     ErrorCode, Extensions, FrameHead, Opcode, ProtocolViolation, limits::STREAM_CREDIT_DEFAULT,
 };
-use kv_service::{OwnedRange, Page, PageLimits, Pressure, ScannedPage};
+use kv_service::{OwnedRange, Page, PageLimits, Pressure, ScannedPage, StoreError};
 use tokio::time::Instant;
 
+use super::backup::{self, Backup};
 use super::core::{Core, Intake};
 use super::inflight::Token;
 use super::intake::Parts;
@@ -28,10 +30,18 @@ const PAGE_BYTES: usize = 64 * 1024;
 /// Output beyond which streams wait: they can go on at any time, replies cannot be held back.
 const ROOM_BYTES: usize = 256 * 1024;
 
-/// One open SCAN.
+/// Where a stream's items come from.
+enum Source {
+    /// The entries of a range, as they are when their page is read.
+    Scan(OwnedRange),
+    /// A copy of the store.
+    Backup(Backup),
+}
+
+/// One open SCAN or BACKUP.
 struct Stream {
     meta: Meta,
-    range: OwnedRange,
+    source: Source,
     /// LIMIT: items still wanted.
     remaining: Option<u32>,
     credit: u32,
@@ -122,8 +132,8 @@ impl Stream {
     fn sent(&mut self, items: u32, last: Option<Bytes>) {
         self.credit = self.credit.saturating_sub(items);
         self.remaining = self.remaining.map(|n| n.saturating_sub(items));
-        if last.is_some() {
-            self.range.after = last;
+        if let (Source::Scan(range), Some(last)) = (&mut self.source, last) {
+            range.after = Some(last);
         }
     }
 }
@@ -135,16 +145,32 @@ impl Core {
             return self.reject_cheap(meta, &reject);
         }
         let after = (!parts.value.is_empty()).then(|| Bytes::copy_from_slice(parts.value));
+        let range = OwnedRange {
+            prefix: Bytes::copy_from_slice(parts.key),
+            after,
+            reverse: ext.reverse,
+        };
+        self.open_stream(meta, ext, Source::Scan(range));
+    }
+
+    /// BACKUP: opens a stream.
+    pub(super) fn open_backup(&mut self, meta: Meta, ext: &Extensions<'_>) {
+        if let Err(reject) = self.admit_stream(meta.request_id, None) {
+            return self.reject_cheap(meta, &reject);
+        }
+        match Backup::start(&self.shared, self.now) {
+            Ok(backup) => self.open_stream(meta, ext, Source::Backup(backup)),
+            Err(reject) => self.reject(meta, &reject),
+        }
+    }
+
+    fn open_stream(&mut self, meta: Meta, ext: &Extensions<'_>, source: Source) {
         let deadline = meta
             .deadline_ms
             .map(|ms| self.instant + std::time::Duration::from_millis(u64::from(ms)));
         self.streams.queue.push_back(Stream {
             meta,
-            range: OwnedRange {
-                prefix: Bytes::copy_from_slice(parts.key),
-                after,
-                reverse: ext.reverse,
-            },
+            source,
             remaining: ext.limit,
             credit: ext.credit.unwrap_or(STREAM_CREDIT_DEFAULT),
             deadline,
@@ -204,11 +230,15 @@ impl Core {
             items: stream.page_items(),
             bytes: PAGE_BYTES,
         };
+        let Source::Scan(range) = &stream.source else {
+            self.request_page(stream, limits);
+            return true;
+        };
         let (egress, now, meta) = (&mut self.egress, self.now, stream.meta);
         let (mut items, mut last) = (0u32, None);
         let service = &self.shared.service;
         let page = catch_unwind(AssertUnwindSafe(|| {
-            service.scan(now, stream.range.as_range(), limits, &mut |key, entry| {
+            service.scan(now, range.as_range(), limits, &mut |key, entry| {
                 let head = FrameHead::new(Opcode::Item, meta.request_id);
                 reply::found(egress, head, key, entry, meta.wants_no_value(), now);
                 items += 1;
@@ -248,8 +278,11 @@ impl Core {
             mailbox: Some(Arc::clone(&self.peer.mailbox)),
             token,
         };
-        let (service, range) = (&self.shared.service, stream.range.clone());
-        let now = self.now;
+        let range = match &stream.source {
+            Source::Scan(range) => range.clone(),
+            Source::Backup(backup) => return backup.ask(limits, report),
+        };
+        let (service, now) = (&self.shared.service, self.now);
         let asked = catch_unwind(AssertUnwindSafe(|| {
             service.submit_scan(now, range, limits, Box::new(move |page| report.send(page)));
         }));
@@ -279,18 +312,15 @@ impl Core {
         let Some(page) = page else {
             return self.handler_panicked(meta);
         };
+        let now = match &stream.source {
+            Source::Scan(_) => self.now,
+            Source::Backup(backup) => backup.taken,
+        };
         let (mut items, mut last) = (0u32, None);
         for (key, entry) in &page.items {
             let head = FrameHead::new(Opcode::Item, meta.request_id);
             let no_value = meta.wants_no_value();
-            reply::found(
-                &mut self.egress,
-                head,
-                key,
-                entry.as_entry(),
-                no_value,
-                self.now,
-            );
+            reply::found(&mut self.egress, head, key, entry.as_entry(), no_value, now);
             items += 1;
             last = Some(key.clone());
         }
@@ -298,6 +328,9 @@ impl Core {
         match page.end {
             Page::More | Page::NotNow if stream.remaining != Some(0) => {
                 self.streams.queue.push_back(stream);
+            }
+            Page::Failed(StoreError::Unsupported) if matches!(stream.source, Source::Backup(_)) => {
+                self.reject(meta, &backup::unsupported());
             }
             Page::Failed(error) => self.reject(meta, &reply::store_error(error)),
             Page::More | Page::NotNow | Page::Done => {
@@ -321,7 +354,7 @@ impl Core {
     }
 
     /// Ends the streams whose deadline is over, and all of them when the server drains: a scan can be
-    /// resumed elsewhere from its last key.
+    /// resumed elsewhere from its last key, a backup begins again.
     pub(super) fn expire_streams(&mut self) {
         let draining = self.intake == Intake::Draining;
         let now = self.instant;
@@ -342,7 +375,8 @@ impl Core {
             } else {
                 Reject {
                     code: ErrorCode::ShuttingDown,
-                    message: "the server is shutting down; resume from the last key".into(),
+                    message: "the server is shutting down; a scan can be resumed from its last key"
+                        .into(),
                     retry_after_ms: 1_000,
                 }
             };
@@ -352,13 +386,13 @@ impl Core {
 }
 
 /// Brings a page back to the connection; dropped unsent, it says that there is none.
-struct PageReport {
+pub(super) struct PageReport {
     mailbox: Option<Arc<Mailbox>>,
     token: Token,
 }
 
 impl PageReport {
-    fn send(mut self, page: ScannedPage) {
+    pub(super) fn send(mut self, page: ScannedPage) {
         if let Some(mailbox) = self.mailbox.take() {
             mailbox.finished(Finished::Page(self.token, Some(page)));
         }

@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod backup;
 mod batches;
 mod catalogue;
 mod client;

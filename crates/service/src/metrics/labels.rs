@@ -81,6 +81,8 @@ labels! {
         Clients = "clients",
         /// End a connection.
         Kill = "kill",
+        /// Copy the whole store.
+        Backup = "backup",
         /// Everything else, also what is not known.
         Other = "other",
     }
