@@ -58,6 +58,12 @@ pub enum DevKeyError {
 /// Where the key is: `$XDG_STATE_HOME/kv/dev.key`, else `~/.local/state/kv/dev.key`.
 #[must_use]
 pub fn default_path(environment: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    Some(state_directory(environment)?.join("dev.key"))
+}
+
+/// Where this account keeps what a server needs again: `$XDG_STATE_HOME/kv`, else
+/// `~/.local/state/kv`.
+pub(crate) fn state_directory(environment: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| {
         environment(name)
             .map(PathBuf::from)
@@ -65,7 +71,7 @@ pub fn default_path(environment: impl Fn(&str) -> Option<OsString>) -> Option<Pa
     };
     let state =
         absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("kv").join("dev.key"))
+    Some(state.join("kv"))
 }
 
 /// Reads the key, or makes it when there is none.
@@ -144,7 +150,8 @@ fn hex_digit(nibble: u8) -> u8 {
     }
 }
 
-fn private_directory() -> DirBuilder {
+/// Makes directories for their owner alone.
+pub(crate) fn private_directory() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -78,9 +78,8 @@ pub(in crate::config) const STORAGE: Section = Section {
             "accept_data_loss",
             Kind::Bool,
             Bool(false),
-            "Whether to open a data directory whose log ends before what was acknowledged, or is damaged in\n\
-             the middle. What is missing then is gone. For one start, after reading\n\
-             docs/operating/durability.md; the flag --accept-data-loss is the better place.",
+            "Whether to open a data directory that has lost acknowledged writes, without them. For one start,\n\
+             after reading docs/operating/durability.md; the flag --accept-data-loss is the better place.",
         ),
         key(
             "memory_limit_bytes",
