@@ -70,15 +70,27 @@ struct Current {
     seed: Seed,
     /// Where the next group goes.
     offset: u64,
+    /// Length the file was begun or opened with: what is behind it only appends have made.
+    made: u64,
 }
 
 impl Current {
     fn new(file: File, header: &SegmentHeader, offset: u64) -> Self {
         Self {
-            file,
             number: header.number,
             seed: header.seed(),
             offset,
+            // When it is not known, nothing is taken for what appends have made.
+            made: file.metadata().map_or(u64::MAX, |metadata| metadata.len()),
+            file,
+        }
+    }
+
+    /// Removes what a write without enough space left, so that opening needs no new segment for
+    /// it. A file that stays longer does no harm.
+    fn cut_remains(&self) {
+        if self.made < u64::MAX {
+            self.file.set_len(self.offset.max(self.made)).ok();
         }
     }
 
@@ -226,6 +238,9 @@ impl Log {
         let padding = padding(group.payload);
         let mut parts = [&header, group.payload, padding].map(IoSlice::new);
         let written = write_all_vectored(&self.current.file, &mut parts, self.current.offset);
+        if written.is_err() {
+            self.current.cut_remains();
+        }
         self.fail_unless_full(written)?;
         self.current.offset += bytes;
         self.last = group.last;
@@ -280,7 +295,9 @@ impl Log {
     /// Makes the current segment durable and begins the next one, which is to hold a group of
     /// `bytes`.
     fn rotate(&mut self, bytes: u64) -> io::Result<()> {
-        self.sync()?;
+        if self.durable < self.last {
+            self.sync()?;
+        }
         let header = SegmentHeader {
             store_id: self.store_id,
             number: self.current.number + 1,
