@@ -10,9 +10,11 @@ mod continued;
 mod control;
 mod core;
 mod due;
+mod durability;
 mod egress;
 mod establish;
 mod finish;
+mod held;
 mod idempotent;
 mod inflight;
 mod intake;
@@ -28,6 +30,7 @@ mod session;
 mod streams;
 mod tally;
 mod timers;
+mod wakes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ pub(crate) use establish::Arrived;
 pub(crate) use mailbox::{Mailbox, Signals};
 pub(crate) use peer::Peer;
 use session::{End, Session};
+pub(crate) use wakes::Wakes;
 
 /// How long a connection that we closed is read from, so that what we said last is not lost to a
 /// reset.

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::{Compression, Config};
-use crate::connection::{BACKUPS_MAX, Peer};
+use crate::connection::{BACKUPS_MAX, Peer, Wakes};
 use crate::convert;
 use crate::registry::Registry;
 use crate::tls::CertStore;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) certificates: Option<Arc<CertStore>>,
     pub(crate) registry: Registry,
+    /// Connections that wait for the store.
+    pub(crate) wakes: Wakes,
     /// What an unknown key id is carried through with: random, made at start.
     pub(crate) decoy: Secret,
     pub(crate) assembler_limits: AssemblerLimits,
@@ -83,6 +85,7 @@ impl Shared {
             keys,
             certificates,
             registry: Registry::default(),
+            wakes: Wakes::default(),
             decoy,
             connections_max,
             started: Instant::now(),

@@ -1,11 +1,13 @@
-//! Engines that are slow or broken where a test wants it, around an engine that works.
+//! Engines that are slow, broken or durable where a test wants it, around an engine that works.
 
+mod durable;
 mod capturing;
 mod panicking;
 mod slow;
 
 use kv_store::{Op, OwnedOp};
 
+pub use durable::DurableEngine;
 pub use capturing::CaptureEngine;
 pub use panicking::PanicEngine;
 pub use slow::{Gate, SlowEngine};

@@ -2,13 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use kv_proto::{
     Batch as Items, BatchItem, ErrorCode, Extensions, FrameHead, HEADER_LEN, Header, Idempotency,
     Opcode, OpcodeByte, VERSION_2,
 };
-use kv_service::{Atomic, Batch, BatchOutcome, Now, Op, Outcome, Position, Sink, Value};
+use kv_service::{
+    Atomic, Batch, BatchOutcome, INLINE_VALUE_BYTES_MAX, Now, Op, Outcome, Position, Sink, Value,
+};
 
 use super::core::Core;
+use super::held::Answered;
 use super::idempotent::{fits, number_used, operation_id};
 use super::inflight::Work;
 use super::reply::{self, FrameSink};
@@ -96,7 +100,7 @@ impl Core {
 
     fn batch_atomic(&mut self, meta: Meta, items: &[Item<'_>], blocked: bool) {
         if let Some((item, reject)) = items.iter().find_map(|item| item.as_ref().err()) {
-            return self.batch_refused(meta, item.request_id, reject);
+            return self.batch_refused(meta, Position::START, item.request_id, reject);
         }
         let (ops, metas): (Vec<Op<'_>>, Vec<Meta>) = items.iter().flatten().copied().unzip();
         let mut body = BatchBody::new(self.batch_bytes_max(), items.len());
@@ -105,6 +109,7 @@ impl Core {
                 body: &mut body,
                 metas: &metas,
                 now: self.now,
+                after: Position::START,
             };
             let service = &self.shared.service;
             let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -112,7 +117,7 @@ impl Core {
             }));
             match ran {
                 Ok((Atomic::NotNow, _)) => {}
-                Ok((other, _)) => return self.on_atomic(meta, other, &body),
+                Ok((other, after)) => return self.on_atomic(meta, other, after, body),
                 Err(_) => return self.handler_panicked(meta),
             }
         }
@@ -135,7 +140,7 @@ impl Core {
     /// whole batch [P-12.24].
     fn batch_named(&mut self, meta: Meta, items: &[Item<'_>], atomic: bool, named: Idempotency) {
         if let Some((item, reject)) = items.iter().find_map(|item| item.as_ref().err()) {
-            return self.batch_refused(meta, item.request_id, reject);
+            return self.batch_refused(meta, Position::START, item.request_id, reject);
         }
         let good = items.iter().flatten();
         let (ops, metas) = good.map(|(op, meta)| (op.to_owned_op(), *meta)).unzip();
@@ -147,16 +152,16 @@ impl Core {
         self.wait(meta, Work::Batch(batch, metas));
     }
 
-    fn on_atomic(&mut self, meta: Meta, outcome: Atomic, body: &BatchBody) {
+    fn on_atomic(&mut self, meta: Meta, outcome: Atomic, after: Position, body: BatchBody) {
         let (index, reject) = match outcome {
-            Atomic::Applied => return self.batch_reply(meta, body),
+            Atomic::Applied => return self.batch_reply(meta, after, body),
             Atomic::Conflict { index, version } => {
                 let text = format!("item {index}: the condition does not hold");
                 let key = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
-                reply::conflict(&mut self.egress, meta.request_id, &key, version, &text);
-                return self
-                    .tally
-                    .count(meta.opcode, Some(ErrorCode::Conflict), false);
+                return self.answer(meta, after, |out| {
+                    reply::conflict(out, meta.request_id, &key, version, &text);
+                    Answered::refused(ErrorCode::Conflict)
+                });
             }
             Atomic::WrongType { index } => (
                 index,
@@ -168,11 +173,12 @@ impl Core {
                 Reject::new(ErrorCode::Internal, "the batch was not executed"),
             ),
         };
-        self.batch_refused(meta, u32::try_from(index).unwrap_or(u32::MAX), &reject);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.batch_refused(meta, after, index, &reject);
     }
 
     /// ERR for an atomic batch; its key is the item's index.
-    fn batch_refused(&mut self, meta: Meta, index: u32, reject: &Reject) {
+    fn batch_refused(&mut self, meta: Meta, after: Position, index: u32, reject: &Reject) {
         let mut value = Vec::with_capacity(64);
         kv_proto::ErrorBody {
             code: reject.code.number(),
@@ -181,14 +187,15 @@ impl Core {
         }
         .encode(&mut value);
         let head = FrameHead::new(Opcode::Err, meta.request_id);
-        self.egress
-            .frame(head, &[], &index.to_be_bytes(), Value::Inline(&value));
-        self.tally.count(meta.opcode, Some(reject.code), false);
+        self.answer(meta, after, |out| {
+            out.frame(head, &[], &index.to_be_bytes(), Value::Inline(&value));
+            Answered::refused(reject.code)
+        });
     }
 
     fn batch_each(&mut self, meta: Meta, items: &[Item<'_>], blocked: bool) {
         let mut body = BatchBody::new(self.batch_bytes_max(), items.len());
-        let mut at = 0;
+        let (mut at, mut after) = (0, Position::START);
         while !blocked && at < items.len() {
             match items.get(at) {
                 Some(Err((item, reject))) => {
@@ -207,6 +214,7 @@ impl Core {
                         body: &mut body,
                         metas: &metas,
                         now: self.now,
+                        after,
                     };
                     let service = &self.shared.service;
                     let ran =
@@ -214,6 +222,7 @@ impl Core {
                     let Ok(done) = ran else {
                         return self.handler_panicked(meta);
                     };
+                    after = sink.after;
                     at += done;
                     if done < ops.len() {
                         break;
@@ -223,17 +232,18 @@ impl Core {
             }
         }
         if at >= items.len() && !blocked {
-            return self.batch_reply(meta, &body);
+            return self.batch_reply(meta, after, body);
         }
-        self.batch_rest(meta, items, at, body);
+        let done = BatchPart { body, after };
+        self.batch_rest(meta, items, at, done);
     }
 
     /// What is left of a batch waits as a whole; its refused items are refused when it is answered.
-    fn batch_rest(&mut self, meta: Meta, items: &[Item<'_>], at: usize, body: BatchBody) {
+    fn batch_rest(&mut self, meta: Meta, items: &[Item<'_>], at: usize, done: BatchPart) {
         let rest = items.get(at..).unwrap_or_default();
         let mut ops = Vec::with_capacity(rest.len());
         let mut plan = BatchPlan {
-            done: body,
+            done,
             items: Vec::with_capacity(rest.len()),
         };
         for item in rest {
@@ -272,7 +282,7 @@ impl Core {
                 for (outcome, item) in outcomes.iter().zip(metas) {
                     reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);
                 }
-                self.batch_reply(meta, &body);
+                self.batch_reply(meta, Position::START, body);
             }
             BatchOutcome::Refused { index, outcome } => {
                 let refused = match outcome.as_outcome() {
@@ -287,7 +297,7 @@ impl Core {
                     },
                     _ => Atomic::NotNow,
                 };
-                self.on_atomic(meta, refused, &BatchBody::new(0, 0));
+                self.on_atomic(meta, refused, Position::START, BatchBody::new(0, 0));
             }
             BatchOutcome::Failed(error) => self.reject(meta, &reply::store_error(*error)),
         }
@@ -300,7 +310,7 @@ impl Core {
             BatchOutcome::Failed(error) => return self.reject(meta, &reply::store_error(*error)),
             BatchOutcome::Refused { .. } => return self.handler_panicked(meta),
         };
-        let mut body = plan.done;
+        let BatchPart { mut body, after } = plan.done;
         let mut outcomes = outcomes.iter();
         for item in &plan.items {
             match item {
@@ -312,14 +322,29 @@ impl Core {
                 Err((item, reject)) => reply::error(&mut body, item.request_id, reject),
             }
         }
-        self.batch_reply(meta, &body);
+        self.batch_reply(meta, after, body);
     }
 
-    fn batch_reply(&mut self, meta: Meta, body: &BatchBody) {
+    /// OK, once everything up to the latest position of an item is durable.
+    fn batch_reply(&mut self, meta: Meta, after: Position, body: BatchBody) {
         let head = FrameHead::new(Opcode::Ok, meta.request_id);
-        self.egress
-            .frame(head, &[], &[], Value::Inline(&body.bytes));
-        self.count_ok(meta.opcode);
+        let answered = Answered {
+            code: None,
+            missing: false,
+            applied: true,
+        };
+        if body.bytes.len() <= INLINE_VALUE_BYTES_MAX {
+            return self.answer(meta, after, |out| {
+                out.frame(head, &[], &[], Value::Inline(&body.bytes));
+                answered
+            });
+        }
+        // It leaves, or waits, without a copy.
+        let shared = Bytes::from(body.bytes);
+        self.answer(meta, after, |out| {
+            out.frame(head, &[], &[], Value::Shared(&shared));
+            answered
+        });
     }
 
     fn batch_bytes_max(&self) -> usize {
@@ -329,15 +354,21 @@ impl Core {
 
 /// A batch that could not be answered as a whole at once.
 pub(super) struct BatchPlan {
-    done: BatchBody,
+    done: BatchPart,
     items: Vec<Result<Meta, (Meta, Reject)>>,
 }
 
 impl BatchPlan {
     /// Memory held by the replies that are there already.
     pub(super) const fn held_bytes(&self) -> usize {
-        self.done.bytes.len()
+        self.done.body.bytes.len()
     }
+}
+
+/// The replies that are there already, and what they depend on.
+struct BatchPart {
+    body: BatchBody,
+    after: Position,
 }
 
 /// The value of a BATCH reply: inner frames, without tags.
@@ -402,10 +433,13 @@ struct BodySink<'c> {
     body: &'c mut BatchBody,
     metas: &'c [Meta],
     now: Now,
+    /// What the replies depend on in all.
+    after: Position,
 }
 
 impl Sink for BodySink<'_> {
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, _: Position) {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, after: Position) {
+        self.after = self.after.max(after);
         if let Some(&meta) = self.metas.get(index) {
             reply::outcome(self.body, meta, outcome, self.now);
         }

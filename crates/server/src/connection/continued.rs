@@ -71,7 +71,8 @@ impl Core {
         let meta = Meta::bare(opcode, request_id);
         let first = !self.assembler.contains(request_id);
         let fragment = fragment(frame, first);
-        if first && (self.inflight.contains(request_id) || self.streams.contains(request_id)) {
+        // The assembler has no message of this id; whatever else has it is in flight.
+        if first && self.is_in_flight(request_id) {
             return Err(ProtocolViolation::RequestId.into());
         }
         let growth = self.assembler.growth(&fragment);

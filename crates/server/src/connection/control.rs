@@ -81,6 +81,9 @@ impl Core {
             self.recorder.cancelled(1);
             return reply::end(&mut self.egress, request_id);
         }
+        if self.cancel_held(request_id) {
+            return self.recorder.cancelled(1);
+        }
         if let Some((token, parked)) = self.inflight.cancel(request_id) {
             self.recorder.cancelled(1);
             if parked {

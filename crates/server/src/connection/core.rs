@@ -7,6 +7,7 @@ use kv_service::{Door, Lease, Now, Permissions, Recorder, Share, Verdict};
 use tokio::time::Instant;
 
 use super::budget::CheapBudget;
+use super::durability::Durability;
 use super::egress::Egress;
 use super::inflight::InFlight;
 use super::peer::Peer;
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub(super) egress: Egress,
     pub(super) inflight: InFlight,
     pub(super) streams: Streams,
+    pub(super) durability: Durability,
     pub(super) assembler: Assembler,
     pub(super) budget: CheapBudget,
     pub(super) tally: Tally,
@@ -85,6 +87,7 @@ impl Core {
             now: shared.service.now(),
             inflight: InFlight::default(),
             streams: Streams::default(),
+            durability: Durability::new(shared.service.durable().through),
             tally: Tally::default(),
             recorder: shared.metrics.recorder(Door::Native),
             share: shared.share(&peer),
@@ -135,7 +138,7 @@ impl Core {
             return Err(Reject::id_in_flight());
         }
         let max = self.shared.config.limits.max_in_flight_per_connection.get();
-        if self.inflight.len() + self.streams.len() >= max {
+        if self.in_flight() >= max {
             return Err(Reject {
                 code: ErrorCode::TooManyInFlight,
                 message: format!("at most {max} requests may be in flight on one connection"),
@@ -150,19 +153,35 @@ impl Core {
         self.inflight.contains(request_id)
             || self.streams.contains(request_id)
             || self.assembler.contains(request_id)
+            || self.durability.contains(request_id)
+    }
+
+    /// How many requests have no final answer yet.
+    pub(super) fn in_flight(&self) -> usize {
+        self.inflight.len() + self.streams.len() + self.durability.len()
     }
 
     /// Whether nothing is under way and nothing waits to leave.
     pub(super) fn is_settled(&self) -> bool {
-        self.inflight.is_empty() && self.streams.is_empty() && self.egress.is_idle()
+        self.inflight.is_empty()
+            && self.streams.is_empty()
+            && self.durability.is_empty()
+            && self.egress.is_idle()
     }
 
     /// Whether so much waits here that nothing further is read: output the peer does not take, or
     /// requests that are under way.
     pub(super) fn is_backed_up(&self) -> bool {
         let limits = &self.shared.config.limits;
-        self.egress.waiting_bytes() >= limits.output_soft_bytes.get()
+        self.waiting_output() >= limits.output_soft_bytes.get()
             || self.inflight.bytes() >= limits.max_partial_bytes_per_connection.get()
+            || self.is_full()
+    }
+
+    /// Bytes of output that wait: for the peer to take them, or to become durable.
+    pub(super) fn waiting_output(&self) -> usize {
+        let held = self.durability.bytes();
+        self.egress.waiting_bytes().saturating_add(held)
     }
 
     /// Memory this connection holds, for the accountant.
@@ -171,6 +190,7 @@ impl Core {
             .retained_bytes()
             .saturating_add(self.egress.held_bytes())
             .saturating_add(self.inflight.bytes())
+            .saturating_add(self.durability.held_bytes())
     }
 
     /// Takes so many requests from the rate limits: how many may go on, and why the others may not.
@@ -216,7 +236,7 @@ impl Core {
             let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.recorder.durations(operation, nanos, answered);
         }
-        let in_flight = self.inflight.len() + self.streams.len();
+        let in_flight = self.in_flight();
         if in_flight != self.counted_in_flight {
             let change = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
             self.recorder
@@ -231,7 +251,7 @@ impl Core {
             self.count_partial();
         }
         let held = self.held_bytes().saturating_add(input_bytes);
-        let in_flight = self.inflight.len() + self.streams.len();
+        let in_flight = self.in_flight();
         self.peer.note_holding(held, in_flight);
         match &mut self.lease {
             Some(lease) if lease.bytes() == held => true,

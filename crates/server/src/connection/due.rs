@@ -58,6 +58,7 @@ pub(super) fn next<S>(session: &Session<S>, paused: Option<Instant>) -> Instant 
     }
     earlier(session.core.inflight.next_deadline());
     earlier(session.core.streams.next_deadline());
+    earlier(session.core.durability.next_deadline());
     next
 }
 

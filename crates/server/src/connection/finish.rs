@@ -90,5 +90,6 @@ impl Core {
         if !self.streams.is_empty() {
             self.expire_streams();
         }
+        self.expire_held();
     }
 }

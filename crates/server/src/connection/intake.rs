@@ -25,11 +25,14 @@ impl Core {
         let mut rest = input;
         let mut run = Run::new();
         self.calm = self.is_calm();
+        let mut room = self.run_room();
         let result = loop {
-            if run.is_full() {
+            if run.len() >= room {
                 run.execute(self);
                 self.calm = self.is_calm();
-                if self.egress.waiting_bytes() >= output_max || self.intake == Intake::Ended {
+                room = self.run_room();
+                let ended = self.intake == Intake::Ended;
+                if room == 0 || ended || self.waiting_output() >= output_max {
                     break Ok(());
                 }
             }
@@ -42,7 +45,7 @@ impl Core {
                         break Ok(());
                     }
                     // What is no key command was answered here and now, at any length.
-                    if run.is_empty() && self.egress.waiting_bytes() >= output_max {
+                    if run.is_empty() && self.waiting_output() >= output_max {
                         break Ok(());
                     }
                 }
@@ -114,7 +117,7 @@ impl Core {
         let plain = self.calm
             && frame.ext().is_empty()
             && !key.is_empty()
-            && frame.request_id() != 0
+            && frame.request_id() > self.durability.highest_id
             && (frame.flags() == Flags::NONE || frame.flags() == Flags::ENCRYPTED);
         if !plain {
             return None;
@@ -248,7 +251,9 @@ impl Core {
             });
         }
         let busy = !self.inflight.is_empty() || !self.streams.is_empty();
-        if busy && (self.is_in_flight(request_id) || run.contains(request_id)) {
+        if busy && (self.is_in_flight(request_id) || run.contains(request_id))
+            || self.durability.contains(request_id)
+        {
             return Err(Reject::id_in_flight());
         }
         self.admit_by_load(opcode)

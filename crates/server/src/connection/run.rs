@@ -8,8 +8,10 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use kv_proto::ErrorCode;
 use kv_service::{Batch, BatchOutcome, Now, Op, Outcome, Position, Sink};
+use tokio::time::Instant;
 
 use super::core::Core;
+use super::durability::{Durability, answered, note};
 use super::egress::Egress;
 use super::inflight::{Added, Token, Work};
 use super::mailbox::{Finished, Mailbox};
@@ -46,8 +48,8 @@ impl<'b> Run<'b> {
         self.ops.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.ops.is_full()
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
     }
 
     /// Whether a request of this run has the id.
@@ -59,12 +61,8 @@ impl<'b> Run<'b> {
     pub(super) fn execute(&mut self, core: &mut Core) {
         let mut at = 0;
         while let (Some(&op), Some(&meta)) = (self.ops.get(at), self.metas.get(at)) {
-            let rest = if core.inflight.is_empty() {
-                self.ops.len()
-            } else {
-                at + 1
-            };
-            if !core.inflight.is_empty() && core.is_in_flight(meta.request_id) {
+            let watched = core.durability.lags() || !core.inflight.is_empty();
+            if watched && core.is_in_flight(meta.request_id) {
                 // An earlier request of this run has the id, and waits.
                 core.reject_cheap(meta, &Reject::id_in_flight());
                 at += 1;
@@ -82,6 +80,11 @@ impl<'b> Run<'b> {
                 at += 1;
                 continue;
             }
+            let rest = if watched {
+                self.reach(at, core)
+            } else {
+                self.ops.len()
+            };
             let (Some(ops), Some(metas)) = (self.ops.get(at..rest), self.metas.get(at..rest))
             else {
                 break;
@@ -103,14 +106,35 @@ impl<'b> Run<'b> {
         self.ops.clear();
         self.metas.clear();
     }
+
+    /// Up to where requests from `at` on can be executed together: in front of the next one that has
+    /// to wait for earlier work on its key, or that has the id of an earlier one of this run, which
+    /// may be in flight then.
+    fn reach(&self, at: usize, core: &Core) -> usize {
+        let quiet = core.inflight.is_empty();
+        let mut highest = 0;
+        for (index, (op, meta)) in self.ops.iter().zip(&self.metas).enumerate() {
+            let id = meta.request_id;
+            let mut earlier = self.metas.iter().take(index);
+            let repeated = id <= highest && earlier.any(|meta| meta.request_id == id);
+            highest = highest.max(id);
+            let waits = || core.inflight.blocks(op.key()) || core.is_in_flight(id);
+            if index > at && (repeated || !quiet && waits()) {
+                return index;
+            }
+        }
+        self.ops.len()
+    }
 }
 
 /// Writes each outcome as the reply of its request.
 struct Replies<'c> {
     egress: &'c mut Egress,
+    durability: &'c mut Durability,
     tally: &'c mut Tally,
     metas: &'c [Meta],
     now: Now,
+    instant: Instant,
     /// Requests answered so far, and where the output stood then.
     done: usize,
     mark: (usize, usize),
@@ -118,10 +142,13 @@ struct Replies<'c> {
 
 impl Sink for Replies<'_> {
     #[inline]
-    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, _: Position) {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, after: Position) {
         let Some(&meta) = self.metas.get(index) else {
             return;
         };
+        if after > self.durability.through {
+            return self.hold(index, meta, outcome, after);
+        }
         let missing = matches!(outcome, Outcome::Missing);
         let code = reply::outcome(self.egress, meta, outcome, self.now);
         self.tally.count(meta.opcode, code, missing);
@@ -130,15 +157,33 @@ impl Sink for Replies<'_> {
     }
 }
 
+impl Replies<'_> {
+    /// As `outcome`, of what is not durable yet.
+    #[inline(never)]
+    fn hold(&mut self, index: usize, meta: Meta, outcome: Outcome<'_>, after: Position) {
+        let now = self.now;
+        self.durability
+            .hold(note(meta, after, self.instant), |out| {
+                answered(&outcome, reply::outcome(out, meta, outcome, now))
+            });
+        self.done = index + 1;
+    }
+}
+
 impl Core {
     /// Executes what can be answered at once; returns how many requests were answered.
     fn run(&mut self, ops: &[Op<'_>], metas: &[Meta]) -> usize {
+        if self.durability.lags() {
+            self.learn_durable();
+        }
         let mark = self.egress.out.mark();
         let mut sink = Replies {
             egress: &mut self.egress,
+            durability: &mut self.durability,
             tally: &mut self.tally,
             metas,
             now: self.now,
+            instant: self.instant,
             done: 0,
             mark,
         };

@@ -366,6 +366,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
             due::handle(this);
         }
         for _ in 0..ROUNDS_MAX {
+            if this.ending.is_none() {
+                this.core.release_held();
+            }
             let mut progress = this.read(cx);
             if this.input.len() > 0 && !progress && this.may_read() {
                 // Input was left while the output had no room.
@@ -383,6 +386,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
             this.core.finish_round(began);
             if this.is_over() {
                 return Poll::Ready(this.ending.take().unwrap_or(End::Truncated));
+            }
+            if !progress && this.ending.is_none() && this.core.await_durable(cx) {
+                continue;
             }
             if !progress {
                 // TLS may hold back what was written.

@@ -19,6 +19,7 @@ mod commands;
 mod drain;
 mod flood;
 mod handshake;
+mod held;
 mod idempotency;
 mod limits;
 mod many;
