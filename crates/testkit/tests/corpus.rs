@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use kv_testkit::fuzz;
 
 /// Targets whose function lives in the crate it needs; their corpora are replayed there.
-const ELSEWHERE: [&str; 1] = ["config"];
+const ELSEWHERE: [&str; 2] = ["config", "log_recovery"];
 
 fn fuzz_crate() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
