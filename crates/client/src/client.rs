@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::backup::Backup;
 use crate::builder::ClientBuilder;
 use crate::call::Call;
 use crate::command::{
@@ -184,6 +185,11 @@ impl MultiplexedClient {
     /// methods of the stream.
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Scan {
         Scan::new(self.clone(), prefix.as_ref())
+    }
+
+    /// Streams all entries as they are at one moment. Needs the permission `admin`.
+    pub fn backup(&self) -> Backup {
+        Backup::new(self.clone())
     }
 
     /// Many operations in one message, in order, under one tag. They are added to the call.

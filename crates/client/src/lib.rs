@@ -109,6 +109,7 @@
 
 mod address;
 mod backoff;
+mod backup;
 mod builder;
 mod call;
 mod client;
@@ -137,6 +138,7 @@ mod unpack;
 mod wire_form;
 
 pub use backoff::Backoff;
+pub use backup::{Backup, BackupEntry, BackupItem};
 pub use builder::ClientBuilder;
 pub use call::Call;
 pub use client::{ClientStats, MultiplexedClient, SessionInfo};

@@ -8,6 +8,7 @@
     reason = "tests: what fails here is a failed test"
 )]
 
+mod backup;
 mod basic;
 mod batch;
 mod cancel;
