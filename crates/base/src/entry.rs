@@ -59,6 +59,14 @@ pub enum Carry<'a> {
         /// while the base holds no expiring entry.
         existed: Option<bool>,
     },
+    /// The key has this entry, and the base holds an older one that never expires. The caller
+    /// knows: nothing is looked up, and if it is not so the numbers of keys are wrong from then on.
+    Replace {
+        /// The key.
+        key: &'a [u8],
+        /// Its entry.
+        entry: StoredRef<'a>,
+    },
     /// The key has no entry.
     Remove {
         /// The key.
@@ -69,7 +77,7 @@ pub enum Carry<'a> {
 impl Carry<'_> {
     pub(crate) fn key(&self) -> &[u8] {
         match self {
-            Self::Put { key, .. } | Self::Remove { key } => key,
+            Self::Put { key, .. } | Self::Replace { key, .. } | Self::Remove { key } => key,
         }
     }
 }
@@ -165,6 +173,13 @@ fn checksum(key: &[u8], sealed: &[u8]) -> u32 {
 }
 
 impl Header {
+    pub(crate) fn of(entry: &StoredRef<'_>) -> Self {
+        Self {
+            version: entry.version,
+            expires_at: entry.expires_at,
+        }
+    }
+
     /// Where the index item of this entry stands, when it expires.
     pub(crate) fn index(&self, key: &[u8]) -> Option<IndexKey> {
         self.expires_at

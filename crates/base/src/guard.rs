@@ -22,6 +22,9 @@ pub(crate) use journal::JournalReport;
 /// Directory of fjall's trees: 0 is its own catalogue, then ours in the order they are made.
 const TREES: &str = "keyspaces";
 
+/// What fjall's file `version` holds.
+const FJALL_VERSION: &[u8] = b"FJL\x03";
+
 /// fjall's number of `meta`, the third keyspace that is made.
 const META_TREE: u64 = 3;
 
@@ -43,6 +46,12 @@ pub(crate) fn present(dir: &Path) -> Result<bool, BaseError> {
 /// Checks the base in `dir`, locks it and cuts a torn tail off its last journal.
 pub(crate) fn inspect(dir: &Path, store_id: &[u8; 16]) -> Result<Guarded, BaseError> {
     let marker = marker::open(dir, store_id)?;
+    // Without this file fjall would begin a new database among the files of this one.
+    let version = fs::read(dir.join("version"))
+        .map_err(|error| BaseError::from_io(error, "read fjall's version of the base"))?;
+    if version != FJALL_VERSION {
+        return Err(BaseError::corrupt("fjall's version of the base is damaged"));
+    }
     for tree in 0..=META_TREE {
         manifest::inspect(&dir.join(TREES).join(tree.to_string()), tree)?;
     }

@@ -23,7 +23,17 @@ struct Change {
     key: UserKey,
     /// `None` removes.
     put: Option<(UserValue, Header)>,
-    existed: Option<bool>,
+    /// What it replaces, when the caller said so.
+    old: Hint,
+}
+
+/// What the caller says the base holds under a key.
+#[derive(Clone, Copy)]
+enum Hint {
+    Nothing,
+    Known(Old),
+    /// An entry that expires, or one that does not.
+    Present,
 }
 
 impl Base {
@@ -89,11 +99,11 @@ impl Base {
         batch: &mut OwnedWriteBatch,
         writer: &mut Writer,
     ) -> Result<(), BaseError> {
-        let Change { key, put, existed } = change;
-        let old = match existed {
-            Some(false) => Old::Absent,
-            Some(true) if state.expiring == 0 => Old::Lasting,
-            _ => self.old(&key)?,
+        let Change { key, put, old } = change;
+        let old = match old {
+            Hint::Known(old) => old,
+            Hint::Present if state.expiring == 0 => Old::Lasting,
+            Hint::Present | Hint::Nothing => self.old(&key)?,
         };
         let old_index = old.index(&key);
         let new_index = put.as_ref().and_then(|(_, header)| header.index(&key));
@@ -205,27 +215,25 @@ fn collect(
         if !can_be_key(item.key()) {
             return Err(BaseError::KeyLength);
         }
-        let key = UserKey::from(item.key());
-        changes.push(match item {
-            Carry::Remove { .. } => Change {
-                key,
-                put: None,
-                existed: None,
-            },
-            Carry::Put { entry, .. } if entry.value.len() > VALUE_BYTES_MAX => {
-                return Err(BaseError::ValueTooLong);
-            }
-            Carry::Put { entry, existed, .. } => Change {
-                put: Some((
-                    encode(&key, &entry, scratch),
-                    Header {
-                        version: entry.version,
-                        expires_at: entry.expires_at,
-                    },
-                )),
-                key,
-                existed,
-            },
+        let (entry, old) = match item {
+            Carry::Remove { .. } => (None, Hint::Nothing),
+            Carry::Replace { entry, .. } => (Some(entry), Hint::Known(Old::Lasting)),
+            Carry::Put { entry, existed, .. } => (
+                Some(entry),
+                match existed {
+                    None => Hint::Nothing,
+                    Some(true) => Hint::Present,
+                    Some(false) => Hint::Known(Old::Absent),
+                },
+            ),
+        };
+        if entry.is_some_and(|entry| entry.value.len() > VALUE_BYTES_MAX) {
+            return Err(BaseError::ValueTooLong);
+        }
+        changes.push(Change {
+            key: UserKey::from(item.key()),
+            put: entry.map(|entry| (encode(item.key(), &entry, scratch), Header::of(&entry))),
+            old,
         });
     }
     if !changes.is_sorted_by(|left, right| left.key < right.key) {

@@ -64,7 +64,8 @@ impl Base {
     /// Looks at up to `budget` items of the index that are due at or before `now_ms` and removes
     /// the entries that really expire then, with their items; items of entries that are gone or
     /// expire at another time are removed too. `may_remove` is asked for each key before its entry
-    /// is removed: `false` when a newer entry is under way. One atomic batch, part of the round
+    /// is removed: `false` when a newer entry is under way; it must not write to the base. One
+    /// atomic batch, part of the round
     /// like [`Base::carry`].
     ///
     /// # Errors

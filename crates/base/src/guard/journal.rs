@@ -8,9 +8,12 @@
 //! which keeps that position elsewhere too.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::META_TREE;
@@ -126,10 +129,9 @@ impl Reader {
 
     fn open_at(path: &Path, at: u64) -> Result<Self, BaseError> {
         let open = || {
-            use std::io::Seek;
             let mut file = BufReader::with_capacity(256 * 1024, File::open(path)?);
             let len = file.get_ref().metadata()?.len();
-            file.seek(std::io::SeekFrom::Start(at))?;
+            file.seek(io::SeekFrom::Start(at))?;
             Ok(Self {
                 file,
                 at,
@@ -228,22 +230,33 @@ impl Reader {
         Ok(Some(state))
     }
 
-    /// Bytes from here to the last one that is not zero.
-    fn count_until_zeros(mut self) -> Result<u64, BaseError> {
-        let (mut seen, mut count) = (0, 0);
+    /// Bytes from here to the last one that is not zero. Most of an active journal is a hole, and
+    /// holes are skipped where the file system tells them.
+    fn count_until_zeros(self) -> Result<u64, BaseError> {
+        let from = self.at;
+        let mut last = from;
+        let mut at = from;
         let mut part = vec![0; 64 * 1024];
-        loop {
-            let read = self
-                .file
-                .read(&mut part)
-                .map_err(|error| BaseError::from_io(error, DOING))?;
-            let Some(part) = part.get(..read).filter(|part| !part.is_empty()) else {
-                return Ok(count);
+        let file = self.file.into_inner();
+        let io = |error| BaseError::from_io(error, DOING);
+        while at < self.len {
+            at = match seek(&file, SeekFrom::Data(at)) {
+                Ok(data) => data,
+                // No data behind this.
+                Err(Errno::NXIO) => break,
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+                Err(error) => return Err(io(error.into())),
             };
-            if let Some(last) = part.iter().rposition(|byte| *byte != 0) {
-                count = seen + last as u64 + 1;
+            let read = file.read_at(&mut part, at).map_err(io)?;
+            let bytes = part.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
             }
-            seen += read as u64;
+            if let Some(offset) = bytes.iter().rposition(|byte| *byte != 0) {
+                last = at + offset as u64 + 1;
+            }
+            at += read as u64;
         }
+        Ok(last - from)
     }
 }
