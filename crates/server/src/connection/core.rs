@@ -53,6 +53,8 @@ pub(super) struct Core {
     pub(super) lz4: bool,
     /// Nothing but the frame itself decides about a plain request.
     pub(super) calm: bool,
+    /// How many requests may be gathered before they are executed.
+    pub(super) room: usize,
     /// The highest request id seen, for GOAWAY.
     pub(super) last_request_id: u32,
     /// Time of this wake-up.
@@ -96,6 +98,7 @@ impl Core {
             counted_partial: 0,
             intake: Intake::Open,
             calm: false,
+            room: 0,
             last_request_id: 0,
             shared,
             peer,

@@ -24,15 +24,13 @@ impl Core {
         let total = input.len();
         let mut rest = input;
         let mut run = Run::new();
-        self.calm = self.is_calm();
-        let mut room = self.run_room();
+        self.look_around();
         let result = loop {
-            if run.len() >= room {
+            if run.len() >= self.room {
                 run.execute(self);
-                self.calm = self.is_calm();
-                room = self.run_room();
+                self.look_around();
                 let ended = self.intake == Intake::Ended;
-                if room == 0 || ended || self.waiting_output() >= output_max {
+                if self.room == 0 || ended || self.waiting_output() >= output_max {
                     break Ok(());
                 }
             }
@@ -66,8 +64,14 @@ impl Core {
             return Ok(());
         }
         let done = self.accept_any(frame, run);
-        self.calm = self.is_calm();
+        self.look_around();
         done
+    }
+
+    /// What is asked about the connection, once for many frames: after everything but a plain request.
+    fn look_around(&mut self) {
+        self.calm = self.is_calm();
+        self.room = self.run_room();
     }
 
     fn accept_any<'b>(&mut self, frame: Frame<'b>, run: &mut Run<'b>) -> Result<(), CloseReason> {

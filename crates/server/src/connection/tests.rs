@@ -1,6 +1,7 @@
 //! Sessions over an in-memory stream in paused time: peers that do not read, read slowly, half close,
 //! hold on to what they can. Rows of the catalogue are named at each test.
 
+mod held;
 mod keys;
 mod times;
 

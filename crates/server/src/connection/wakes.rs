@@ -158,3 +158,120 @@ impl Slots {
         reused.unwrap_or(self.all.len() - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kv_service::{Engine as _, MemoryConfig, MemoryEngine, Op, Outcome};
+    use kv_testkit::engine::DurableEngine;
+    use std::task::{Context, Poll, Wake};
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    impl Count {
+        fn taken(&self) -> usize {
+            self.0.swap(0, Ordering::SeqCst)
+        }
+    }
+
+    fn at(position: u64) -> Position {
+        Position::of_version(position)
+    }
+
+    /// An engine with so many writes that are not durable.
+    fn staged(writes: u32) -> (Arc<DurableEngine>, Arc<Service>) {
+        let memory = Arc::new(MemoryEngine::new(MemoryConfig::default()));
+        let engine = DurableEngine::new(memory);
+        for _ in 0..writes {
+            let op = Op::Incr {
+                key: b"n",
+                delta: 1,
+                expiry: kv_service::Expiry::Never,
+                condition: kv_service::Condition::Always,
+            };
+            let ignore = &mut |_: usize, _: Outcome<'_>, _: Position| {};
+            engine.run(kv_service::Now::from_unix_ms(1), &[op], ignore);
+        }
+        (engine.clone(), Arc::new(Service::new(engine)))
+    }
+
+    #[test]
+    fn a_change_wakes_the_threads_task_once_and_that_wakes_whom_it_concerns() {
+        let (engine, service) = staged(10);
+        let lane = Arc::new(Lane::default());
+        let changed = Arc::clone(&lane);
+        engine.on_durable(Arc::new(move || changed.on_change()));
+        let task = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let mut run = Box::pin(Arc::clone(&lane).run(service));
+        let mut poll = || {
+            let poll = run.as_mut().poll(&mut Context::from_waker(&waker));
+            assert_eq!(poll, Poll::Pending);
+        };
+        poll();
+        engine.advance_to(at(1));
+        assert_eq!(task.taken(), 0, "nobody waits");
+        let connections: Vec<_> = (0..1_000).map(|_| Arc::new(Count::default())).collect();
+        let mut places: Vec<_> = connections
+            .iter()
+            .zip((2..=5).cycle())
+            .map(|(count, position)| {
+                let mut place = Place::new(Arc::clone(&lane));
+                place.arm(&Waker::from(Arc::clone(count)), at(position));
+                place
+            })
+            .collect();
+        let woken = || connections.iter().map(|count| count.taken()).sum::<usize>();
+        for position in 2..=4 {
+            engine.advance_to(at(position));
+        }
+        assert_eq!(task.taken(), 1, "one wake-up across threads");
+        assert_eq!(woken(), 0);
+        poll();
+        assert_eq!(woken(), 750);
+        // A place is armed for one position at a time, and forgotten when it is dropped.
+        let waker = Waker::from(Arc::clone(&connections[3]));
+        places[3].arm(&waker, at(9));
+        places[3].arm(&waker, at(6));
+        places.truncate(4);
+        assert_eq!(lane.armed.load(Ordering::SeqCst), 1);
+        engine.advance_to(at(6));
+        poll();
+        assert_eq!((connections[3].taken(), woken()), (1, 0));
+        places[0].arm(&waker, at(10));
+        engine.fail();
+        poll();
+        assert_eq!(woken(), 1, "what never comes is not waited for");
+        drop(places);
+        let slots = lane.slots.lock();
+        assert!(slots.all.iter().all(Option::is_none));
+        assert_eq!(
+            (slots.free.len(), lane.armed.load(Ordering::SeqCst)),
+            (1_000, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_thread_registers_with_the_store_once() {
+        let (engine, service) = staged(2);
+        let wakes = Wakes::default();
+        let mut places = [wakes.place(&service), wakes.place(&service)];
+        assert!(Arc::ptr_eq(&places[0].lane, &places[1].lane));
+        let count = Arc::new(Count::default());
+        for (place, position) in places.iter_mut().zip([1, 2]) {
+            place.arm(&Waker::from(Arc::clone(&count)), at(position));
+        }
+        for _ in 0..2 {
+            engine.advance_to(at(engine.durable_in_truth().get() + 1));
+            kv_testkit::wait::until(async || (count.taken() == 1).then_some(())).await;
+        }
+    }
+}

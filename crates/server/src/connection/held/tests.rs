@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::super::reply::FrameSink as _;
 use super::*;
 
 /// A reply to `id` whose bytes are made of its id, and of this size.
