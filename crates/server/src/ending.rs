@@ -129,16 +129,31 @@ async fn finish(
     }
 }
 
-/// Closes the store behind the last connection. What was asked for before stays the verdict, unless
-/// the store has one of its own.
-pub(crate) async fn close(stopped: Stopped, service: &Arc<Service>, within: Duration) -> Stopped {
+/// Closes the store behind the last connection; asking to stop once more skips the wait. How the
+/// connections ended stays the verdict, unless the store has one of its own.
+pub(crate) async fn close(
+    stopped: Stopped,
+    service: &Arc<Service>,
+    control: &Control,
+    within: Duration,
+) -> Stopped {
     if let Stopped::Failed(_) = stopped {
         // What it could not write before it cannot write now; the next start recovers.
         return stopped;
     }
     let closing = Arc::clone(service);
     let closed = tokio::task::spawn_blocking(move || closing.close());
-    let verdict = match tokio::time::timeout(within, closed).await {
+    let closed = tokio::select! {
+        closed = tokio::time::timeout(within, closed) => closed,
+        () = control.stopped(2) => {
+            tracing::warn!("not waiting for the store; the next start recovers it");
+            return match stopped {
+                Stopped::Clean => Stopped::Cut(0),
+                cut => cut,
+            };
+        }
+    };
+    let verdict = match closed {
         Ok(Ok(())) => match service.health() {
             StoreHealth::Failed(why) => Err(why),
             _ => Ok(()),

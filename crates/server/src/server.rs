@@ -257,7 +257,7 @@ impl Server {
             rest.shutdown().await;
         }
         let within = shared.live().shutdown.drain_timeout;
-        ending::close(stopped, &shared.service, within).await
+        ending::close(stopped, &shared.service, &control, within).await
     }
 }
 

@@ -84,7 +84,8 @@ impl Engine for Moody {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn closed(engine: Arc<Moody>, within: Duration) -> Stopped {
-    close(Stopped::Clean, &Arc::new(Service::new(engine)), within).await
+    let service = Arc::new(Service::new(engine));
+    close(Stopped::Clean, &service, &Control::default(), within).await
 }
 
 #[tokio::test]
@@ -112,11 +113,27 @@ async fn a_store_that_does_not_close_is_left() {
 }
 
 #[tokio::test]
+async fn who_asks_twice_does_not_wait_for_the_store() {
+    let engine = Moody::new(StoreHealth::Good);
+    let (open, gate) = channel();
+    *engine.gate.lock() = Some(gate);
+    let control = Control::default();
+    for _ in 0..2 {
+        control.send(crate::control::Command::Stop);
+    }
+    let service = Arc::new(Service::new(engine));
+    let stopped = close(Stopped::Clean, &service, &control, PATIENCE).await;
+    assert_eq!(stopped, Stopped::Cut(0));
+    drop(open);
+}
+
+#[tokio::test]
 async fn a_store_that_has_failed_is_not_asked_to_close() {
     let engine = Moody::new(StoreHealth::Good);
     *engine.health.lock() = StoreHealth::Failed("before");
     let service = Arc::new(Service::new(Arc::clone(&engine) as Arc<dyn Engine>));
-    let stopped = close(Stopped::Failed("before"), &service, PATIENCE).await;
+    let control = Control::default();
+    let stopped = close(Stopped::Failed("before"), &service, &control, PATIENCE).await;
     assert_eq!(stopped, Stopped::Failed("before"));
     assert_eq!(engine.health(), StoreHealth::Failed("before"));
 }
