@@ -37,6 +37,7 @@ fn memory(storage: &Storage) -> MemoryEngine {
     let limit = storage.memory_limit().get();
     MemoryEngine::new(MemoryConfig {
         memory_limit_bytes: u64::try_from(limit).ok().and_then(NonZeroU64::new),
+        ..MemoryConfig::default()
     })
 }
 

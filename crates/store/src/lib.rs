@@ -25,7 +25,7 @@ pub use engine::{
     Atomic, Capture, Engine, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Stats,
 };
 pub use error::{Blame, StoreError};
-pub use memory::{MemoryConfig, MemoryEngine};
+pub use memory::{Eviction, MemoryConfig, MemoryEngine, UnknownEviction};
 pub use op::{Batch, Completion, Condition, Expiry, Op, OperationId, OwnedOp, OwnedRange};
 pub use outcome::{BatchOutcome, Entry, Outcome, OwnedEntry, OwnedOutcome, Sink, Value};
 pub use position::{Durable, Health, Position, Wake};

@@ -4,6 +4,8 @@
 //! batches and scan pages, which lock several in ascending order. Nothing is durable.
 
 mod atomic;
+mod evict;
+mod eviction;
 mod operations;
 mod run;
 mod scan;
@@ -23,18 +25,25 @@ use parking_lot::{Mutex, MutexGuard};
 use shard::{Common, Shard};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+pub use eviction::{Eviction, UnknownEviction};
 
 /// What a memory engine is made with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryConfig {
     /// What entries, tables and indexes together may take. Once reached, writes that need more
-    /// memory fail with [`crate::StoreError::OutOfMemory`]; reads, deletes and overwrites that
-    /// need no more go on.
+    /// memory have others evicted, or fail with [`crate::StoreError::OutOfMemory`]; reads, deletes
+    /// and overwrites that need no more go on. What is remembered of named operations comes to
+    /// this, up to 64 MiB.
     ///
     /// Counted are allocations as asked for. An allocator adds its own: the process takes two
     /// (mimalloc) to fifteen per cent (glibc) more.
     pub memory_limit_bytes: Option<NonZeroU64>,
+    /// What happens once that is reached. A write never evicts the entries it is about, and what
+    /// cannot be made to fit evicts nothing. An atomic batch makes room for all it writes, or is
+    /// refused whole.
+    pub eviction: Eviction,
 }
 
 /// An engine without durability: for caches, for tests, and as the model of the others.
@@ -63,13 +72,22 @@ impl MemoryEngine {
     /// An empty engine.
     #[must_use]
     pub fn new(config: MemoryConfig) -> Self {
-        let shards: Box<[_]> = (0..SHARDS).map(|_| Shard::new()).collect();
+        // Without a limit nothing is ever evicted, and nothing needs to be marked.
+        let eviction = match config.memory_limit_bytes {
+            Some(_) => config.eviction,
+            None => Eviction::None,
+        };
+        let shards: Box<[_]> = (0..SHARDS).map(|_| Shard::new(eviction)).collect();
         let directory = Directory::new(shards.iter().map(|shard| Arc::clone(shard.table.slots())));
         let common = Common {
             seed: Seed::random(),
             budget: Budget::new(config.memory_limit_bytes),
             versions: AtomicU64::new(0),
             directory,
+            eviction,
+            turn: AtomicUsize::new(0),
+            slots_bytes: AtomicU64::new(0),
+            expiring_bytes: AtomicU64::new(0),
         };
         Self {
             clock: HighWater::default(),
@@ -163,6 +181,7 @@ impl Engine for MemoryEngine {
             stats.hits_total += shard.hits;
             stats.misses_total += shard.misses;
             stats.expired_total += shard.expired;
+            stats.evicted_total += shard.evicted;
         }
         stats
     }

@@ -1,10 +1,14 @@
 //! Atomic batches: lock all shards involved, decide every operation against what the earlier ones
 //! will have done, allocate everything, and only then apply.
+//!
+//! A batch that does not fit is decided to its end all the same, so that room can be made for all
+//! of it at once, with no shard locked; then it is decided anew.
 
 use super::MemoryEngine;
-use super::shard::{Call, Shard, make};
+use super::evict::{TRIES, keys_of};
+use super::shard::{Call, Hindrance, Shard, Want, make};
 use crate::table::{EntryBox, Plan, Reply, is_due, legal_key, plan, shard_of};
-use crate::{Atomic, Now, Op, Outcome, Position, Sink, StoreError};
+use crate::{Atomic, Eviction, Now, Op, Outcome, Position, Sink, StoreError};
 use parking_lot::MutexGuard;
 use std::collections::HashMap;
 
@@ -39,6 +43,22 @@ struct Draft<'a> {
     /// Entries each shard may get in addition, by shard.
     inserts: HashMap<usize, usize>,
     reserved: usize,
+    /// Bytes that were wanted for entries and not reserved.
+    missing: usize,
+    /// The same for slots, by shard.
+    missing_slots: HashMap<usize, usize>,
+    /// The first operation something is missing for.
+    short_at: Option<usize>,
+    /// Bytes of the entries it is about, which stay until it is applied.
+    held: usize,
+    held_expiring: usize,
+}
+
+/// Why a try came to nothing.
+enum Refusal {
+    Final(Atomic),
+    /// No room for the operation; the batch as a whole wants this much.
+    NoRoom(usize, Want),
 }
 
 impl MemoryEngine {
@@ -61,31 +81,64 @@ impl MemoryEngine {
                 }
             })
             .collect();
-        let mut locked = self.lock_shards(&calls);
+        for _ in 0..TRIES {
+            let (index, want) = match self.try_atomic(&calls, ops, sink) {
+                Ok(()) => return Atomic::Applied,
+                Err(Refusal::Final(refused)) => return refused,
+                Err(Refusal::NoRoom(index, want)) => (index, want),
+            };
+            if let Err(error) = self.make_space(now, want, &keys_of(ops)) {
+                return Atomic::Failed { index, error };
+            }
+        }
+        Atomic::Failed {
+            index: 0,
+            error: StoreError::OutOfMemory,
+        }
+    }
+
+    fn try_atomic(
+        &self,
+        calls: &[Call<'_>],
+        ops: &[Op<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<(), Refusal> {
+        let mut locked = self.lock_shards(calls);
         // A version for each, whether it needs one or not: they need not be dense.
         let version = self.common.take_versions(ops.len() as u64);
         let mut draft = Draft::new(ops.len());
-        for (index, (op, call)) in ops.iter().zip(&calls).enumerate() {
+        for (index, (op, call)) in ops.iter().zip(calls).enumerate() {
             let decided = locked
                 .shard(call.shard)
                 .ok_or(Outcome::Failed(StoreError::Unavailable))
                 .and_then(|shard| draft.decide(shard, *call, op, version + index as u64));
             if let Err(refusal) = decided {
                 self.common.budget.release(draft.reserved);
-                return refused(index, refusal);
+                return Err(Refusal::Final(refused(index, refusal)));
             }
+        }
+        if let Some(index) = draft.short_at {
+            self.common.budget.release(draft.reserved);
+            let slots: usize = draft.missing_slots.values().sum();
+            let need = draft.reserved + draft.missing + slots;
+            let want = Want {
+                need,
+                whole: need + draft.held,
+                held_expiring: draft.held_expiring,
+            };
+            return Err(Refusal::NoRoom(index, want));
         }
         for (index, (step, (op, call))) in draft
             .steps
             .into_iter()
-            .zip(ops.iter().zip(&calls))
+            .zip(ops.iter().zip(calls))
             .enumerate()
         {
             if let Some(shard) = locked.shard(call.shard) {
                 apply(shard, *call, op, step, index, sink);
             }
         }
-        Atomic::Applied
+        Ok(())
     }
 
     fn lock_shards(&self, calls: &[Call<'_>]) -> Locked<'_> {
@@ -106,6 +159,24 @@ impl<'a> Draft<'a> {
             latest: HashMap::new(),
             inserts: HashMap::new(),
             reserved: 0,
+            missing: 0,
+            missing_slots: HashMap::new(),
+            short_at: None,
+            held: 0,
+            held_expiring: 0,
+        }
+    }
+
+    /// Goes on without what could not be reserved, if room can be made for it later. How much it
+    /// is.
+    fn allow(&mut self, call: Call<'_>, hindrance: Hindrance) -> Result<usize, Outcome<'static>> {
+        match hindrance {
+            Hindrance::NoRoom(want) if call.common.eviction != Eviction::None => {
+                self.short_at.get_or_insert(self.steps.len());
+                Ok(want.need)
+            }
+            Hindrance::NoRoom(_) => Err(Outcome::Failed(StoreError::OutOfMemory)),
+            Hindrance::Error(error) => Err(Outcome::Failed(error)),
         }
     }
 
@@ -119,7 +190,10 @@ impl<'a> Draft<'a> {
     ) -> Result<(), Outcome<'static>> {
         let key = op.key();
         let at = shard.find_live(call, key);
+        shard.mark(at);
         let committed = shard.lend(at);
+        let held = committed.as_ref().map_or(0, |entry| entry.bytes());
+        let expires = committed.as_ref().and_then(|entry| entry.expires_at());
         let current = match self.latest.get(key).and_then(|step| self.steps.get(*step)) {
             Some(Step::Put { entry, .. }) => {
                 Some(entry.entry()).filter(|entry| !is_due(entry.expires_at, call.now))
@@ -140,21 +214,35 @@ impl<'a> Draft<'a> {
                     bytes += shard.order_bytes(key);
                     let inserts = self.inserts.entry(call.shard).or_default();
                     *inserts += 1;
-                    shard.make_room(call, *inserts).map_err(Outcome::Failed)?;
+                    if let Err(hindrance) = shard.make_room(call, *inserts) {
+                        // The last is for all inserts of the batch so far.
+                        let missing = self.allow(call, hindrance)?;
+                        self.missing_slots.insert(call.shard, missing);
+                    }
                 }
-                call.common.budget.reserve(bytes).map_err(Outcome::Failed)?;
+                let reserved = match call.common.reserve(Want::more(bytes)) {
+                    Ok(()) => bytes,
+                    Err(hindrance) => {
+                        self.missing += self.allow(call, hindrance)?;
+                        0
+                    }
+                };
                 (
                     Step::Put {
                         entry,
                         reply: write.reply,
                     },
-                    bytes,
+                    reserved,
                 )
             }
         };
         self.reserved += bytes;
         if let Step::Put { .. } | Step::Remove { .. } = step {
-            self.latest.insert(key, self.steps.len());
+            let former = self.latest.insert(key, self.steps.len());
+            if former.is_none() {
+                self.held += held;
+                self.held_expiring += expires.map_or(0, |_| held);
+            }
         }
         self.steps.push(step);
         Ok(())

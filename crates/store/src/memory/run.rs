@@ -1,7 +1,8 @@
 //! Executes a run of operations, each under its shard's lock.
 
 use super::MemoryEngine;
-use super::shard::Call;
+use super::evict::{TRIES, keys_of};
+use super::shard::{Call, Want};
 use crate::table::{Ahead, legal_key, shard_of};
 use crate::{Now, Op, Outcome, Position, Sink, StoreError};
 
@@ -29,12 +30,40 @@ impl MemoryEngine {
                     hash,
                     now,
                 };
-                locked.lock().execute(call, op, index, sink);
+                let tried = locked.lock().execute(call, op, index, sink);
+                if let Err(want) = tried {
+                    self.execute_with_room(call, op, index, want, sink);
+                }
             }
             _ => {
                 let outcome = Outcome::Failed(StoreError::KeyLength);
                 sink.outcome(index, outcome, Position::START);
             }
         }
+    }
+
+    /// Makes the room a write wants, and tries it again.
+    #[cold]
+    fn execute_with_room(
+        &self,
+        call: Call<'_>,
+        op: &Op<'_>,
+        index: usize,
+        mut want: Want,
+        sink: &mut dyn Sink,
+    ) {
+        let ops = [*op];
+        for _ in 0..TRIES {
+            let made = self.make_space(call.now, want, &keys_of(&ops));
+            let Some(locked) = self.shards.get(call.shard).filter(|_| made.is_ok()) else {
+                break;
+            };
+            match locked.lock().execute(call, op, index, sink) {
+                Ok(()) => return,
+                Err(still) => want = still,
+            }
+        }
+        let outcome = Outcome::Failed(StoreError::OutOfMemory);
+        sink.outcome(index, outcome, Position::START);
     }
 }

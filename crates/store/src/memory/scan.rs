@@ -3,8 +3,9 @@
 //! The first scan builds the indexes, some shards per call; until all stand, pages are empty and
 //! unfinished. A page is collected with all shards locked, in ascending order.
 
-use super::MemoryEngine;
-use super::shard::{Call, Shard};
+use super::evict::TRIES;
+use super::shard::{Call, Hindrance, Shard, Want};
+use super::{Lock, MemoryEngine};
 use crate::table::{Order, is_due, key_bytes};
 use crate::{Entry, Now, Page, PageLimits, ScanRange, StoreError};
 use parking_lot::MutexGuard;
@@ -34,7 +35,7 @@ impl MemoryEngine {
         limits: PageLimits,
         visit: Visit<'_>,
     ) -> Page {
-        match self.build_indexes() {
+        match self.build_indexes(now) {
             Ok(true) => {}
             Ok(false) => return Page::More,
             Err(error) => return Page::Failed(error),
@@ -73,7 +74,7 @@ impl MemoryEngine {
     }
 
     /// Builds indexes that are missing, as many as one call may. Says whether all stand.
-    fn build_indexes(&self) -> Result<bool, StoreError> {
+    fn build_indexes(&self, now: Now) -> Result<bool, StoreError> {
         if self.indexed.load(std::sync::atomic::Ordering::Acquire) {
             return Ok(true);
         }
@@ -82,11 +83,7 @@ impl MemoryEngine {
             if keys >= BUILD_KEYS_PER_CALL {
                 return Ok(false);
             }
-            let mut shard = locked.lock();
-            if shard.order.is_none() {
-                keys += shard.table.len();
-                self.build_index(&mut shard)?;
-            }
+            keys += self.build_index(now, locked)?;
         }
         // Release: whoever sees it finds an index in every shard.
         self.indexed
@@ -94,13 +91,26 @@ impl MemoryEngine {
         Ok(true)
     }
 
-    fn build_index(&self, shard: &mut Shard) -> Result<(), StoreError> {
-        let bytes = shard.table.iter().map(|entry| key_bytes(entry.key())).sum();
-        self.common.budget.reserve(bytes)?;
-        shard.order = Some(Order::of(
-            shard.table.iter().map(|entry| entry.key().into()).collect(),
-        ));
-        Ok(())
+    /// Builds the index of a shard that has none; how many keys it sorted.
+    fn build_index(&self, now: Now, locked: &Lock) -> Result<usize, StoreError> {
+        for _ in 0..TRIES {
+            let mut shard = locked.lock();
+            if shard.order.is_some() {
+                return Ok(0);
+            }
+            let bytes = shard.table.iter().map(|entry| key_bytes(entry.key())).sum();
+            let Err(hindrance) = self.common.reserve(Want::more(bytes)) else {
+                let keys = shard.table.iter().map(|entry| entry.key().into()).collect();
+                shard.order = Some(Order::of(keys));
+                return Ok(shard.table.len());
+            };
+            drop(shard);
+            match hindrance {
+                Hindrance::NoRoom(want) => self.make_space(now, want, &|_| false)?,
+                Hindrance::Error(error) => return Err(error),
+            }
+        }
+        Err(StoreError::OutOfMemory)
     }
 }
 

@@ -4,12 +4,12 @@
 //! for every entry, for the table's slots and for the index.
 
 use crate::table::{
-    Body, Budget, Contents, Directory, EntryBox, Lent, Order, Plan, Seed, Table, Write, is_due,
-    key_bytes, plan,
+    Body, Budget, Contents, Directory, EntryBox, Lent, Mark, Order, Plan, Seed, Table, Write,
+    is_due, key_bytes, plan,
 };
-use crate::{Entry, Now, Op, Outcome, Position, Sink, StoreError};
+use crate::{Entry, Eviction, Now, Op, Outcome, Position, Sink, StoreError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// What all shards share.
 pub(super) struct Common {
@@ -17,6 +17,58 @@ pub(super) struct Common {
     pub(super) budget: Budget,
     pub(super) versions: AtomicU64,
     pub(super) directory: Directory,
+    pub(super) eviction: Eviction,
+    /// Whose hand is the next to advance.
+    pub(super) turn: AtomicUsize,
+    /// What the budget was charged for slots, which no eviction gives back.
+    pub(super) slots_bytes: AtomicU64,
+    /// Bytes of entries with an expiry; counted only when these are what goes.
+    pub(super) expiring_bytes: AtomicU64,
+}
+
+/// Room that a write did not find.
+#[derive(Clone, Copy)]
+pub(super) struct Want {
+    /// What it needs beside what there is.
+    pub(super) need: usize,
+    /// What it takes once it is done, the entries in whose place it comes included as long as
+    /// they have to stay.
+    pub(super) whole: usize,
+    /// What the entries it is about take that have an expiry.
+    pub(super) held_expiring: usize,
+}
+
+impl Want {
+    /// Room beside everything there is.
+    pub(super) const fn more(bytes: usize) -> Self {
+        Self {
+            need: bytes,
+            whole: bytes,
+            held_expiring: 0,
+        }
+    }
+}
+
+/// Why a write was not made.
+pub(super) enum Hindrance {
+    NoRoom(Want),
+    Error(StoreError),
+}
+
+impl Hindrance {
+    /// The same when `bytes` more will be needed, so that room is made for all or nothing.
+    fn with(self, bytes: usize) -> Self {
+        match self {
+            Self::NoRoom(want) => Self::NoRoom(Want::more(want.need + bytes)),
+            Self::Error(error) => Self::Error(error),
+        }
+    }
+}
+
+impl From<StoreError> for Hindrance {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error)
+    }
 }
 
 impl Common {
@@ -25,6 +77,27 @@ impl Common {
     pub(super) fn take_versions(&self, count: u64) -> u64 {
         // Relaxed: the lock of the shard orders the versions of one key.
         self.versions.fetch_add(count, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn reserve(&self, want: Want) -> Result<(), Hindrance> {
+        let reserved = self.budget.reserve(want.need);
+        reserved.map_err(|_| Hindrance::NoRoom(want))
+    }
+
+    /// Notes that an entry came or went.
+    fn count_expiring(&self, came: Option<&EntryBox>, went: Option<&EntryBox>) {
+        if self.eviction != Eviction::Ttl {
+            return;
+        }
+        // Relaxed: a sum by itself.
+        let bytes = |entry: Option<&EntryBox>| {
+            let expiring = entry.filter(|entry| entry.expires_at().is_some());
+            expiring.map_or(0, |entry| entry.bytes() as u64)
+        };
+        self.expiring_bytes
+            .fetch_add(bytes(came), Ordering::Relaxed);
+        self.expiring_bytes
+            .fetch_sub(bytes(went), Ordering::Relaxed);
     }
 }
 
@@ -44,20 +117,33 @@ pub(super) struct Shard {
     pub(super) hits: u64,
     pub(super) misses: u64,
     pub(super) expired: u64,
+    pub(super) evicted: u64,
+    /// Where eviction looks next.
+    pub(super) hand: usize,
+    /// Whether to mark what is looked up or written.
+    marks: bool,
 }
 
 impl Shard {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(eviction: Eviction) -> Self {
         Self {
             table: Table::new(),
             order: None,
             hits: 0,
             misses: 0,
             expired: 0,
+            evicted: 0,
+            hand: 0,
+            marks: eviction == Eviction::Lru,
         }
     }
 
     /// Executes one operation whose key has a legal length.
+    ///
+    /// # Errors
+    ///
+    /// What a write did not find room for, if entries may be evicted. It has changed nothing and
+    /// was not answered.
     #[inline]
     pub(super) fn execute(
         &mut self,
@@ -65,14 +151,29 @@ impl Shard {
         op: &Op<'_>,
         index: usize,
         sink: &mut dyn Sink,
-    ) {
+    ) -> Result<(), Want> {
         let at = self.find_live(call, op.key());
+        self.mark(at);
         if let Op::Get { .. } = op {
             self.show(at, index, sink);
-        } else {
-            self.execute_write(call, op, at, &mut |outcome| {
-                sink.outcome(index, outcome, Position::START);
-            });
+            return Ok(());
+        }
+        self.execute_write(call, op, at, &mut |outcome| {
+            sink.outcome(index, outcome, Position::START);
+        })
+    }
+
+    /// Marks the entry at `at` as asked for, if that is of use and it is not marked already: most
+    /// often it is, and reading is cheaper than writing.
+    #[inline]
+    pub(super) fn mark(&mut self, at: Option<usize>) {
+        if !self.marks {
+            return;
+        }
+        let unmarked = |entry: &Lent<'_>| !entry.has(Mark::Referenced);
+        if let Some(at) = at.filter(|_| self.lend(at).as_ref().is_some_and(unmarked)) {
+            self.table
+                .change(at, |entry| entry.set(Mark::Referenced, true));
         }
     }
 
@@ -94,7 +195,7 @@ impl Shard {
         op: &Op<'_>,
         at: Option<usize>,
         answer: &mut dyn FnMut(Outcome<'_>),
-    ) {
+    ) -> Result<(), Want> {
         match plan(op, self.lend(at).as_ref().map(|entry| entry.entry())) {
             Plan::Show => answer(Outcome::Missing),
             Plan::Answer(outcome) => answer(outcome),
@@ -111,17 +212,23 @@ impl Shard {
                 let version = call.common.take_versions(1);
                 let expires_at = write.expires_at;
                 if self.write_in_place(at, &write, version) {
-                    return answer(write.reply.outcome(version, expires_at, None));
+                    answer(write.reply.outcome(version, expires_at, None));
+                    return Ok(());
                 }
                 match self.write_anew(call, op.key(), at, &write, version) {
                     Ok(old) => {
                         let before = old.as_ref().map(EntryBox::entry);
                         answer(write.reply.outcome(version, expires_at, before));
                     }
-                    Err(error) => answer(Outcome::Failed(error)),
+                    Err(Hindrance::NoRoom(want)) if call.common.eviction != Eviction::None => {
+                        return Err(want);
+                    }
+                    Err(Hindrance::NoRoom(_)) => answer(Outcome::Failed(StoreError::OutOfMemory)),
+                    Err(Hindrance::Error(error)) => answer(Outcome::Failed(error)),
                 }
             }
         }
+        Ok(())
     }
 
     /// The entry at `at`.
@@ -177,18 +284,25 @@ impl Shard {
         at: Option<usize>,
         write: &Write<'_>,
         version: u64,
-    ) -> Result<Option<EntryBox>, StoreError> {
+    ) -> Result<Option<EntryBox>, Hindrance> {
         let old = self.lend(at);
         let old_bytes = old.as_ref().map_or(0, |entry| entry.bytes());
+        let expires = old.as_ref().and_then(|entry| entry.expires_at());
+        let held_expiring = expires.map_or(0, |_| old_bytes);
         let new = make(key, write, version, old.as_ref().map(|entry| entry.entry()))?;
         let new_bytes = new.bytes();
         let mut more = new_bytes.saturating_sub(old_bytes);
         if at.is_none() {
-            self.make_room(call, 1)?;
             more += self.order_bytes(key);
+            self.make_room(call, 1)
+                .map_err(|hindrance| hindrance.with(more))?;
         }
         // Only growth is reserved: what takes the place of something larger always may.
-        call.common.budget.reserve(more)?;
+        call.common.reserve(Want {
+            need: more,
+            whole: new_bytes + self.order_bytes(key),
+            held_expiring,
+        })?;
         let replaced = self.install(call, at, new);
         call.common
             .budget
@@ -213,8 +327,12 @@ impl Shard {
         at: Option<usize>,
         entry: EntryBox,
     ) -> Option<EntryBox> {
+        call.common.count_expiring(Some(&entry), None);
         if let Some(at) = at {
-            return self.table.replace(at, call.hash, entry);
+            let replaced = self.table.replace(at, call.hash, entry);
+            call.common.count_expiring(None, replaced.as_ref());
+            self.mark(Some(at));
+            return replaced;
         }
         if let Some(order) = &mut self.order {
             order.insert(entry.key());
@@ -232,11 +350,12 @@ impl Shard {
             call.common.budget.release(key_bytes(entry.key()));
         }
         call.common.budget.release(entry.bytes());
+        call.common.count_expiring(None, Some(&entry));
         Some(entry)
     }
 
     /// Sees to it that `more` entries can be inserted.
-    pub(super) fn make_room(&mut self, call: Call<'_>, more: usize) -> Result<(), StoreError> {
+    pub(super) fn make_room(&mut self, call: Call<'_>, more: usize) -> Result<(), Hindrance> {
         if self.table.has_room(more) {
             return Ok(());
         }
@@ -250,16 +369,24 @@ impl Shard {
         }
     }
 
-    fn rebuild(&mut self, call: Call<'_>, more: usize) -> Result<(), StoreError> {
-        let budget = &call.common.budget;
+    fn rebuild(&mut self, call: Call<'_>, more: usize) -> Result<(), Hindrance> {
+        let common = call.common;
         let slots = self.table.roomier(more)?;
-        budget.reserve(slots.bytes())?;
-        let seed = call.common.seed;
-        let former = self.table.rebuild(slots, |key| seed.hash(key));
-        call.common
+        let (bytes, former) = (slots.bytes(), self.table.slots().bytes());
+        // The former slots are freed at once, or as soon as nobody reads them: only growth is
+        // reserved.
+        let growth = bytes.saturating_sub(former);
+        common.reserve(Want::more(growth))?;
+        let seed = common.seed;
+        self.table.rebuild(slots, |key| seed.hash(key));
+        common
             .directory
             .publish(call.shard, Arc::clone(self.table.slots()));
-        budget.release(former.bytes());
+        common.budget.release(former.saturating_sub(bytes));
+        // Relaxed: a sum by itself. Wraps when it shrinks, to the right sum.
+        let change = (bytes as u64).wrapping_sub(former as u64);
+        common.slots_bytes.fetch_add(change, Ordering::Relaxed);
+        self.hand = 0;
         Ok(())
     }
 }

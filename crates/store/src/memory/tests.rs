@@ -42,6 +42,7 @@ fn run(engine: &MemoryEngine, ops: &[Op<'_>]) -> Vec<OwnedOutcome> {
 fn limited(bytes: u64) -> MemoryEngine {
     MemoryEngine::new(MemoryConfig {
         memory_limit_bytes: NonZeroU64::new(bytes),
+        eviction: Eviction::None,
     })
 }
 

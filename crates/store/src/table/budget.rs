@@ -32,6 +32,13 @@ impl Budget {
         }
     }
 
+    /// How much would have to be given back for `bytes` to fit.
+    pub(crate) fn missing(&self, bytes: usize) -> usize {
+        let Some(limit) = self.limit else { return 0 };
+        let wanted = self.used().saturating_add(bytes as u64);
+        usize::try_from(wanted.saturating_sub(limit.get())).unwrap_or(usize::MAX)
+    }
+
     /// Gives `bytes` back.
     pub(crate) fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
@@ -60,5 +67,7 @@ mod tests {
         budget.release(1);
         assert_eq!(budget.reserve(2), Err(StoreError::OutOfMemory));
         assert_eq!(budget.used(), 99);
+        assert_eq!((budget.missing(1), budget.missing(2)), (0, 1));
+        assert_eq!(Budget::new(None).missing(usize::MAX), 0);
     }
 }
