@@ -63,6 +63,13 @@ impl App {
         Ok(self.client.insert(client).clone())
     }
 
+    /// As [`App::client`], for many calls: a connection that is lost is made again.
+    pub(crate) async fn lasting_client(&mut self) -> Result<MultiplexedClient, CliError> {
+        self.close().await;
+        let client = connect::connect_lasting(self.settings()?).await?;
+        Ok(self.client.insert(client).clone())
+    }
+
     /// Says goodbye, if there is a connection: the server then logs no lost one.
     pub(crate) async fn close(&mut self) {
         if let Some(client) = self.client.take() {

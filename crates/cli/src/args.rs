@@ -5,6 +5,7 @@
 //! parses its lines with the same table.
 
 mod admin;
+mod bulk;
 mod data;
 #[cfg(test)]
 mod documented;
@@ -16,6 +17,7 @@ mod value;
 use clap::{Parser, Subcommand};
 
 pub(crate) use admin::{ClientsArgs, ClientsCommand, DoctorArgs, InfoArgs, PingArgs};
+pub(crate) use bulk::{BackupArgs, ExportArgs, ImportArgs, OnError, RestoreArgs};
 pub(crate) use data::{
     Condition, DelArgs, GetArgs, IncrArgs, KeysArgs, MsetArgs, ScanArgs, SetArgs, TouchArgs,
 };
@@ -66,12 +68,20 @@ pub(crate) enum Command {
     Mset(MsetArgs),
     /// List keys in order
     Scan(ScanArgs),
+    /// Store entries from lines of JSON
+    Import(ImportArgs),
+    /// Write entries as lines of JSON
+    Export(ExportArgs),
     /// Measure the round trip to the server
     Ping(PingArgs),
     /// Print what the server says about itself
     Info(InfoArgs),
     /// List the connections of the server, or end one
     Clients(ClientsArgs),
+    /// Copy the whole store, as it is at one moment, into a file
+    Backup(BackupArgs),
+    /// Store the entries of a backup
+    Restore(RestoreArgs),
     /// Find out why there is no connection, and how to get one
     Doctor(DoctorArgs),
     /// Make a pre-shared key, or print a key's fingerprint

@@ -1,5 +1,7 @@
 //! What the commands do: one file each, and the one place that picks the file.
 
+mod backup;
+mod bulk;
 mod certs;
 mod clients;
 mod completions;
@@ -7,13 +9,16 @@ mod context;
 mod del;
 mod doctor;
 mod exists;
+mod export;
 mod get;
+mod import;
 mod incr;
 mod info;
 mod keygen;
 mod mget;
 mod mset;
 mod ping;
+mod restore;
 mod scan;
 mod set;
 mod touch;
@@ -32,6 +37,10 @@ pub(crate) async fn run(app: &mut App, command: Command) -> Result<Exit, CliErro
         Command::Mget(args) => mget::run(app, &args).await,
         Command::Mset(args) => mset::run(app, &args).await,
         Command::Scan(args) => scan::run(app, &args).await,
+        Command::Import(args) => Box::pin(import::run(app, &args)).await,
+        Command::Export(args) => export::run(app, &args).await,
+        Command::Backup(args) => backup::run(app, &args).await,
+        Command::Restore(args) => Box::pin(restore::run(app, &args)).await,
         Command::Exists(args) => exists::run(app, &args).await,
         Command::Ttl(args) => ttl::run(app, &args).await,
         Command::Touch(args) => touch::run(app, &args).await,

@@ -15,6 +15,12 @@ pub(crate) const KEY_ID: &str = "dev";
 
 /// Connects, once: a lost connection is a failure of the command that needed it.
 pub(crate) async fn connect(settings: &Settings) -> Result<MultiplexedClient, CliError> {
+    let client = builder(settings)?.no_reconnect().connect(address(settings));
+    Ok(Box::pin(client).await?)
+}
+
+/// Connects, and again whenever the connection was lost: for commands of many calls.
+pub(crate) async fn connect_lasting(settings: &Settings) -> Result<MultiplexedClient, CliError> {
     let client = builder(settings)?.connect(address(settings));
     Ok(Box::pin(client).await?)
 }
@@ -25,8 +31,7 @@ fn builder(settings: &Settings) -> Result<ClientBuilder, CliError> {
         .software(concat!("kv-cli/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(settings.timeout)
         .request_timeout(settings.timeout)
-        .close_timeout(settings.timeout)
-        .no_reconnect();
+        .close_timeout(settings.timeout);
     if let Some(file) = &settings.key_file {
         let key = keyfile::read(file)?;
         let id = settings.key_id.as_deref().unwrap_or(KEY_ID);

@@ -83,6 +83,12 @@ impl Code {
     pub(crate) const CONTEXT: Self = Self::new("CONTEXT", Exit::Usage);
     /// A certificate or private key that cannot be used.
     pub(crate) const CERTIFICATE: Self = Self::new("CERTIFICATE", Exit::Usage);
+    /// A line of an input, or an input, that cannot be used.
+    pub(crate) const INPUT: Self = Self::new("INPUT", Exit::Usage);
+    /// A backup that is not whole.
+    pub(crate) const DAMAGED: Self = Self::new("DAMAGED", Exit::Usage);
+    /// A server that was to be empty.
+    pub(crate) const NOT_EMPTY: Self = Self::new("NOT_EMPTY", Exit::NotFound);
     /// The pre-shared key cannot be read.
     pub(crate) const KEY_FILE: Self = Self::new("KEY_FILE", Exit::Auth);
     /// No such entry.
@@ -136,12 +142,15 @@ impl Code {
 /// All codes but the server's and that of a closed pipe, which is no failure, as `docs/cli.md` lists
 /// them.
 #[cfg(test)]
-pub(crate) const CODES: [Code; 19] = [
+pub(crate) const CODES: [Code; 22] = [
     Code::USAGE,
     Code::FILE,
     Code::CONTEXT,
     Code::CERTIFICATE,
     Code::IO,
+    Code::INPUT,
+    Code::DAMAGED,
+    Code::NOT_EMPTY,
     Code::KEY_FILE,
     Code::NOT_FOUND,
     Code::CONDITION_FALSE,

@@ -1,12 +1,15 @@
 //! Where the program keeps its files, and how it writes them: the XDG base directories, private
 //! modes, whole files or none.
 
+mod target;
+
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{CliError, Code};
+pub(crate) use target::Target;
 
 /// `$XDG_CONFIG_HOME/kv`, else `~/.config/kv`.
 pub(crate) fn config_dir() -> Result<PathBuf, CliError> {

@@ -6,6 +6,7 @@
 
 mod app;
 mod args;
+mod backup_file;
 mod commands;
 mod connect;
 mod contexts;

@@ -18,6 +18,7 @@ use std::io::{self, BufWriter, Write};
 use clap::ValueEnum;
 
 pub(crate) use entry::{Entries, Entry, Separator, Shape, Show};
+pub(crate) use json::put_value;
 pub(crate) use key::{KeyFormat, KeyText, hex, unhex};
 pub(crate) use report::{Report, Reports};
 pub(crate) use rows::Tree;

@@ -13,9 +13,13 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Entries",
         &[
             "get", "set", "del", "exists", "ttl", "touch", "incr", "mget", "mset", "scan",
+            "import", "export",
         ],
     ),
-    ("Server", &["ping", "info", "clients", "doctor"]),
+    (
+        "Server",
+        &["ping", "info", "clients", "backup", "restore", "doctor"],
+    ),
     ("Set-up", &["keygen", "certs", "context", "completions"]),
     ("Prompt", &["repl"]),
 ];

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
 /// Puts `value` and `encoding` into an object: text as it is, other bytes as base64.
-pub(super) fn put_value(object: &mut Map<String, Value>, value: &[u8]) {
+pub(crate) fn put_value(object: &mut Map<String, Value>, value: &[u8]) {
     let (text, encoding) = match std::str::from_utf8(value) {
         Ok(text) => (text.to_owned(), "utf8"),
         Err(_) => (BASE64.encode(value), "base64"),

@@ -6,6 +6,7 @@
     reason = "a test may fail"
 )]
 
+mod bulk;
 mod certs;
 mod conditions;
 mod doctor;
@@ -13,5 +14,6 @@ mod entries;
 mod exit_codes;
 mod formats;
 mod prompt;
+mod restore;
 mod setup;
 mod support;
