@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kv_service::Engine;
 use kv_store::{MemoryConfig, MemoryEngine};
 
-use crate::config::{EngineChoice, Storage};
+use crate::config::{self, Config, EngineChoice};
 
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
@@ -24,20 +24,24 @@ pub enum EngineError {
 ///
 /// # Errors
 /// [`EngineError`]; nothing stays open.
-pub(crate) fn make(storage: &Storage) -> Result<Arc<dyn Engine>, EngineError> {
-    match storage.engine {
-        EngineChoice::Memory => Ok(Arc::new(memory(storage))),
+pub(crate) fn make(config: &Config) -> Result<Arc<dyn Engine>, EngineError> {
+    match config.storage.engine {
+        EngineChoice::Memory => Ok(Arc::new(memory(config))),
         EngineChoice::Disk => Err(EngineError::NotYet),
     }
 }
 
 /// The memory engine, bounded by what the process plans to hold: what the account refuses above its
 /// thresholds is counted now and then, the engine's own bound holds for every write.
-fn memory(storage: &Storage) -> MemoryEngine {
-    let limit = storage.memory_limit().get();
+fn memory(config: &Config) -> MemoryEngine {
+    let limit = config.storage.memory_engine_bytes(&config.limits);
     MemoryEngine::new(MemoryConfig {
         memory_limit_bytes: u64::try_from(limit).ok().and_then(NonZeroU64::new),
-        ..MemoryConfig::default()
+        eviction: match config.storage.eviction {
+            config::Eviction::None => kv_store::Eviction::None,
+            config::Eviction::Lru => kv_store::Eviction::Lru,
+            config::Eviction::Ttl => kv_store::Eviction::Ttl,
+        },
     })
 }
 
@@ -53,10 +57,15 @@ mod tests {
             let config = crate::config::parse("kv.toml".as_ref(), &text)
                 .unwrap()
                 .config;
-            make(&config.storage).unwrap().stats().memory_limit_bytes
+            make(&config).unwrap().stats().memory_limit_bytes
         };
         let half = crate::process::default_memory_limit().get();
         assert_eq!(memory_of(""), u64::try_from(half).ok());
         assert_eq!(memory_of("memory_limit_bytes = \"64MiB\""), Some(64 << 20));
+        // What evicts must fill before the account refuses.
+        for eviction in ["lru", "ttl"] {
+            let text = format!("memory_limit_bytes = \"100MiB\"\neviction = \"{eviction}\"");
+            assert_eq!(memory_of(&text), Some(70 << 20));
+        }
     }
 }

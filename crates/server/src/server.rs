@@ -85,7 +85,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left behind but a key file that was made.
     pub fn bind(config: Config, keys: Keys) -> Result<Self, StartError> {
-        let engine = engine::make(&config.storage)?;
+        let engine = engine::make(&config)?;
         Self::bind_with_engine(config, keys, engine)
     }
 

@@ -14,6 +14,10 @@ use super::read::Reader;
 /// Memory for blocks of files when nobody chose and there is enough: most reads end in front of it.
 const BASE_CACHE_BYTES: usize = 32 << 20;
 
+/// How far below the first mark of the account an engine stays that evicts, in per cent: room for what
+/// connections hold.
+const EVICTION_PERCENT_BELOW: usize = 10;
+
 /// `[storage]`.
 #[derive(Clone, Debug)]
 pub struct Storage {
@@ -118,6 +122,21 @@ impl Storage {
             .unwrap_or_else(crate::process::default_memory_limit)
     }
 
+    /// What entries may take in the memory engine. One that evicts stays below the mark from which on
+    /// the account refuses, which would otherwise refuse before anything is evicted.
+    #[must_use]
+    pub fn memory_engine_bytes(&self, limits: &Limits) -> usize {
+        let limit = self.memory_limit().get();
+        match self.eviction {
+            Eviction::None => limit,
+            Eviction::Lru | Eviction::Ttl => {
+                let percent = limits.memory_refuse_streams_percent.get();
+                let percent = percent.saturating_sub(EVICTION_PERCENT_BELOW).max(1);
+                (limit / 100).saturating_mul(percent).max(1)
+            }
+        }
+    }
+
     /// The durability that holds: the memory engine has none.
     #[must_use]
     pub const fn durability_name(&self) -> &'static str {
@@ -157,11 +176,6 @@ impl Storage {
             if r.raw.explicit(key).is_some() {
                 warnings.push(Warning::UnusedWithMemory { key });
             }
-        }
-        if let Eviction::Lru | Eviction::Ttl = self.eviction {
-            let value = r.word("storage.eviction").unwrap_or_default().to_owned();
-            let instead = "\"none\", with which a full store refuses writes";
-            r.mistake("storage.eviction", MistakeKind::NotYet { value, instead });
         }
     }
 

@@ -98,7 +98,10 @@ const EVICTION: Key = key(
     Kind::Word(&["none", "lru", "ttl"]),
     Text("none"),
     "What the memory engine does when its memory is full. none: it refuses writes (OUT_OF_MEMORY).\n\
-     lru and ttl, which remove entries for room, are not yet available.",
+     lru: it removes entries that were not used for long. ttl: it removes entries that expire, those that\n\
+     expire soonest first, and refuses writes when there are none. With lru and ttl entries take at most\n\
+     ten per cent less of memory_limit_bytes than limits.memory_refuse_streams_percent, so that nothing is\n\
+     refused while something can be removed.",
 );
 
 const fn size(min: u64, max: u64) -> Kind {

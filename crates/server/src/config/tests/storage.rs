@@ -103,6 +103,18 @@ fn a_table_that_the_account_of_memory_would_never_let_fill_is_refused() {
 }
 
 #[test]
+fn the_memory_engine_evicts_what_it_is_told_to() {
+    for (name, eviction) in [
+        ("none", Eviction::None),
+        ("lru", Eviction::Lru),
+        ("ttl", Eviction::Ttl),
+    ] {
+        let storage = parsed(&with("memory", &format!("eviction = \"{name}\""))).storage;
+        assert_eq!(storage.eviction, eviction);
+    }
+}
+
+#[test]
 fn what_does_not_exist_yet_is_said() {
     assert!(refused(&with("postgres", "")).contains("not yet available"));
 }
