@@ -166,7 +166,9 @@ impl Program<'_> {
                 224..240 => {
                     let back = usize::from(self.byte());
                     let at = bytes.len().saturating_sub(back + 1);
-                    bytes[at] ^= 1 << (back % 8);
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte ^= 1 << (back % 8);
+                    }
                 }
                 240.. => return false,
             }
