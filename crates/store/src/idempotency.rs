@@ -20,7 +20,7 @@
 //! What is known of a client without answers is some 200 bytes. A client is lost whole, and its
 //! numbers are new again (but for those further below its next one than a window reaches), only
 //! when it has recorded nothing for [`CLIENT_KEPT_MS`], or when so many other clients have since
-//! that they fill a quarter of the bound: with the default of 64 MiB, more than 80,000.
+//! that they fill a quarter of the bound: with the default of 64 MiB, more than 70,000.
 
 mod chain;
 mod client;
@@ -56,6 +56,11 @@ const RECORD_BYTES: usize =
 /// empty, and its entry among the changed.
 const CLIENT_BYTES: usize =
     size_of::<Client>() + Chain::<Client>::OVERHEAD_BYTES + 4 * 24 + ALLOCATION_BYTES;
+
+const _: () = assert!(
+    WINDOWS_BYTES_DEFAULT / 4 / CLIENT_BYTES > 70_000,
+    "as documented"
+);
 
 /// Answers too old that one recording removes at most: more than it adds.
 const AGED_PER_RECORD: usize = 4;

@@ -81,18 +81,20 @@ impl MemoryEngine {
                 }
             })
             .collect();
+        let mut short_at = 0;
         for _ in 0..TRIES {
             let (index, want) = match self.try_atomic(&calls, ops, sink) {
                 Ok(()) => return Atomic::Applied,
                 Err(Refusal::Final(refused)) => return refused,
                 Err(Refusal::NoRoom(index, want)) => (index, want),
             };
-            if let Err(error) = self.make_space(now, want, &keys_of(ops)) {
-                return Atomic::Failed { index, error };
+            short_at = index;
+            if self.make_space(now, want, &keys_of(ops)).is_err() {
+                break;
             }
         }
         Atomic::Failed {
-            index: 0,
+            index: short_at,
             error: StoreError::OutOfMemory,
         }
     }
