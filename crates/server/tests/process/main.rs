@@ -11,3 +11,4 @@ mod descriptors;
 mod exits;
 mod program;
 mod signals;
+mod storage;
