@@ -2,7 +2,6 @@
 //! it some noise; all other targets are replayed by `kv-testkit`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 #![expect(clippy::panic, reason = "a test that cannot go on must fail")]
-#![expect(clippy::indexing_slicing, reason = "tests index what they made")]
 
 #[path = "log_recovery_corpus/target.rs"]
 mod target;
