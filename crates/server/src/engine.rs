@@ -54,9 +54,7 @@ mod tests {
     fn the_memory_engine_is_always_bounded() {
         let memory_of = |text: &str| {
             let text = format!("[storage]\nengine = \"memory\"\n{text}");
-            let config = crate::config::parse("kv.toml".as_ref(), &text)
-                .unwrap()
-                .config;
+            let config = config::parse("kv.toml".as_ref(), &text).unwrap().config;
             make(&config).unwrap().stats().memory_limit_bytes
         };
         let half = crate::process::default_memory_limit().get();
