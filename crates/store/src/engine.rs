@@ -90,8 +90,8 @@ pub trait Engine: Send + Sync + 'static {
         Err(StoreError::Unsupported)
     }
 
-    /// Makes everything durable and gives the disk free. Blocks. Called once, when nobody calls
-    /// anything else any more; what is called later fails.
+    /// Makes everything durable and ends. Blocks. What is called later fails; the disk is free for
+    /// another engine when this one is dropped.
     fn close(&self) {}
 }
 

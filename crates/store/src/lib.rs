@@ -9,6 +9,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod disk;
 mod disk_stats;
 mod engine;
 mod error;
@@ -20,6 +21,10 @@ mod position;
 mod table;
 mod time;
 
+pub use disk::{
+    DiskConfig, DiskEngine, Durability, OpenError, Recovery, UnknownDurability, VerifyReport,
+    verify,
+};
 pub use disk_stats::{DiskStats, SYNC_BUCKETS_US};
 pub use engine::{
     Atomic, Capture, Engine, Page, PageLimits, ScanDone, ScanRange, ScannedPage, Stats,

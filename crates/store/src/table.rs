@@ -23,7 +23,7 @@ pub(crate) use directory::Directory;
 pub(crate) use entry::{Contents, EntryBox, Mark};
 pub(crate) use hash::Seed;
 pub(crate) use map::{Lent, Table};
-pub(crate) use order::{Order, key_bytes};
+pub(crate) use order::{Order, behind_prefix, key_bytes};
 pub(crate) use plan::{Body, Plan, Reply, Write, plan};
 
 use crate::{KEY_BYTES_MAX, Now};

@@ -34,6 +34,11 @@ impl Now {
 pub(crate) struct HighWater(AtomicU64);
 
 impl HighWater {
+    /// The latest time seen.
+    pub(crate) fn latest(&self) -> Now {
+        Now(self.0.load(Ordering::Relaxed))
+    }
+
     /// The later of `now` and every time seen before.
     pub(crate) fn advance(&self, now: Now) -> Now {
         // Relaxed: the mark is a number by itself and orders no other memory.

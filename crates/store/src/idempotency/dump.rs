@@ -13,10 +13,6 @@ use std::collections::HashSet;
 
 const FORM: u8 = 1;
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the disk engine's checkpoint")
-)]
 impl Windows {
     /// Notes from now on which clients change.
     #[must_use]

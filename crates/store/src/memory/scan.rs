@@ -6,7 +6,7 @@
 use super::evict::TRIES;
 use super::shard::{Call, Hindrance, Shard, Want};
 use super::{Lock, MemoryEngine};
-use crate::table::{Order, is_due, key_bytes};
+use crate::table::{Order, behind_prefix, is_due, key_bytes};
 use crate::{Entry, Now, Page, PageLimits, ScanRange, StoreError};
 use parking_lot::MutexGuard;
 use std::cmp::Reverse;
@@ -212,26 +212,5 @@ impl Collector<'_, '_> {
             .saturating_sub(key.len() + entry.entry().value.len());
         (self.visit)(key, entry.entry());
         None
-    }
-}
-
-/// The first key behind all that begin with `prefix`, if there is one.
-fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut behind = prefix.get(..=last)?.to_vec();
-    *behind.last_mut()? += 1;
-    Some(behind)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::behind_prefix;
-
-    #[test]
-    fn the_key_behind_a_prefix_is_the_next_of_its_length_or_shorter() {
-        assert_eq!(behind_prefix(b"ab").unwrap(), b"ac");
-        assert_eq!(behind_prefix(b"a\xff\xff").unwrap(), b"b");
-        assert_eq!(behind_prefix(b"\xff\xff"), None);
-        assert_eq!(behind_prefix(b""), None);
     }
 }

@@ -56,6 +56,10 @@ pub(crate) enum Mark {
     Absent = 16,
     /// The base holds some entry of this key.
     Stored = 32,
+    /// Nobody has looked whether the base holds an entry of this key.
+    Unsure = 64,
+    /// What the base holds of this key never expires.
+    Plain = 128,
 }
 
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);

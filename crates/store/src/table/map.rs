@@ -158,6 +158,12 @@ impl Table {
         (from..end).find(|at| self.slots.load(*at).is_expiring())
     }
 
+    /// Fetches the entry at `at` ahead, if there is one.
+    #[inline]
+    pub(crate) fn fetch(&self, at: usize) {
+        prefetch_word(self.slots.load(at));
+    }
+
     /// Every entry, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lent<'_>> {
         (0..self.slots.len()).filter_map(|at| self.get(at))

@@ -48,3 +48,24 @@ impl Order {
             .map(|key| &**key)
     }
 }
+
+/// The first key behind all that begin with `prefix`, if there is one.
+pub(crate) fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = prefix.get(..=last)?.to_vec();
+    *behind.last_mut()? += 1;
+    Some(behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind_prefix;
+
+    #[test]
+    fn the_key_behind_a_prefix_is_the_next_of_its_length_or_shorter() {
+        assert_eq!(behind_prefix(b"ab").unwrap(), b"ac");
+        assert_eq!(behind_prefix(b"a\xff\xff").unwrap(), b"b");
+        assert_eq!(behind_prefix(b"\xff\xff"), None);
+        assert_eq!(behind_prefix(b""), None);
+    }
+}

@@ -1,6 +1,7 @@
 //! The engines of this crate against the conformance suite and the model.
 
 mod canary;
+mod disk;
 mod lagging;
 mod steps;
 

@@ -1,0 +1,84 @@
+//! The thread that looks after the files once a second: the sentinel, a spare segment, free space.
+
+use super::counters::{add, read};
+use super::store::Store;
+use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How often it looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Says when to end.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Mutex<bool>,
+    rings: Condvar,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.rings.notify_all();
+    }
+
+    /// Waits for the bell, one period at most. Whether it rang.
+    fn wait(&self) -> bool {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.rings.wait_for(&mut rung, PERIOD);
+        }
+        *rung
+    }
+}
+
+/// Runs until the bell rings.
+pub(super) fn run(store: &Store, bell: &Bell) {
+    let mut expired = 0;
+    loop {
+        if store.caretaker.prepare().is_err() {
+            add(&store.counters.errors, 1);
+        }
+        if bell.wait() {
+            return;
+        }
+        store.watch_space();
+        // The clock matters to those who saw something expire; otherwise an idle store writes
+        // nothing.
+        let now_expired = store.expired_total();
+        let clock = if now_expired == expired {
+            0
+        } else {
+            store.clock.latest().unix_ms()
+        };
+        expired = now_expired;
+        if !store.progress.has_failed() && store.sentinel.write(clock).is_err() {
+            add(&store.counters.errors, 1);
+        }
+    }
+}
+
+impl Store {
+    /// Looks how much is free on the file system, and refuses or takes writes accordingly.
+    pub(super) fn watch_space(&self) {
+        let Ok(stat) = rustix::fs::statvfs(&self.limits.dir) else {
+            add(&self.counters.errors, 1);
+            return;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        self.counters
+            .free_bytes
+            .store(free, std::sync::atomic::Ordering::Relaxed);
+        let low = self.limits.min_free_bytes;
+        if free < low {
+            self.set_full(true);
+        } else if free >= low + low / 8 {
+            self.set_full(false);
+        }
+    }
+
+    /// Entries that were removed because they had expired.
+    pub(super) fn expired_total(&self) -> u64 {
+        let shards: u64 = self.shards.iter().map(|shard| shard.lock().expired).sum();
+        shards + read(&self.counters.expired)
+    }
+}
