@@ -10,6 +10,7 @@ use kv_proto::{
 use kv_service::{
     Atomic, Batch, BatchOutcome, INLINE_VALUE_BYTES_MAX, Now, Op, Outcome, Position, Sink, Value,
 };
+use tokio::time::Instant;
 
 use super::core::Core;
 use super::held::Answered;
@@ -154,11 +155,14 @@ impl Core {
 
     fn on_atomic(&mut self, meta: Meta, outcome: Atomic, after: Position, body: BatchBody) {
         let (index, reject) = match outcome {
-            Atomic::Applied => return self.batch_reply(meta, after, body),
+            Atomic::Applied => {
+                let since = self.instant;
+                return self.batch_reply(meta, BatchPart { body, after, since });
+            }
             Atomic::Conflict { index, version } => {
                 let text = format!("item {index}: the condition does not hold");
                 let key = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
-                return self.answer(meta, after, |out| {
+                return self.answer(meta, self.instant, after, |out| {
                     reply::conflict(out, meta.request_id, &key, version, &text);
                     Answered::refused(ErrorCode::Conflict)
                 });
@@ -187,7 +191,7 @@ impl Core {
         }
         .encode(&mut value);
         let head = FrameHead::new(Opcode::Err, meta.request_id);
-        self.answer(meta, after, |out| {
+        self.answer(meta, self.instant, after, |out| {
             out.frame(head, &[], &index.to_be_bytes(), Value::Inline(&value));
             Answered::refused(reject.code)
         });
@@ -232,10 +236,11 @@ impl Core {
             }
         }
         if at >= items.len() && !blocked {
-            return self.batch_reply(meta, after, body);
+            let since = self.instant;
+            return self.batch_reply(meta, BatchPart { body, after, since });
         }
-        let done = BatchPart { body, after };
-        self.batch_rest(meta, items, at, done);
+        let since = self.instant;
+        self.batch_rest(meta, items, at, BatchPart { body, after, since });
     }
 
     /// What is left of a batch waits as a whole; its refused items are refused when it is answered.
@@ -282,7 +287,7 @@ impl Core {
                 for (outcome, item) in outcomes.iter().zip(metas) {
                     reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);
                 }
-                self.batch_reply(meta, Position::START, body);
+                self.on_atomic(meta, Atomic::Applied, Position::START, body);
             }
             BatchOutcome::Refused { index, outcome } => {
                 let refused = match outcome.as_outcome() {
@@ -310,23 +315,25 @@ impl Core {
             BatchOutcome::Failed(error) => return self.reject(meta, &reply::store_error(*error)),
             BatchOutcome::Refused { .. } => return self.handler_panicked(meta),
         };
-        let BatchPart { mut body, after } = plan.done;
+        let mut done = plan.done;
+        let body = &mut done.body;
         let mut outcomes = outcomes.iter();
         for item in &plan.items {
             match item {
                 Ok(item) => {
                     if let Some(outcome) = outcomes.next() {
-                        reply::outcome(&mut body, *item, outcome.as_outcome(), self.now);
+                        reply::outcome(body, *item, outcome.as_outcome(), self.now);
                     }
                 }
-                Err((item, reject)) => reply::error(&mut body, item.request_id, reject),
+                Err((item, reject)) => reply::error(body, item.request_id, reject),
             }
         }
-        self.batch_reply(meta, after, body);
+        self.batch_reply(meta, done);
     }
 
     /// OK, once everything up to the latest position of an item is durable.
-    fn batch_reply(&mut self, meta: Meta, after: Position, body: BatchBody) {
+    fn batch_reply(&mut self, meta: Meta, part: BatchPart) {
+        let BatchPart { body, after, since } = part;
         let head = FrameHead::new(Opcode::Ok, meta.request_id);
         let answered = Answered {
             code: None,
@@ -334,14 +341,14 @@ impl Core {
             applied: true,
         };
         if body.bytes.len() <= INLINE_VALUE_BYTES_MAX {
-            return self.answer(meta, after, |out| {
+            return self.answer(meta, since, after, |out| {
                 out.frame(head, &[], &[], Value::Inline(&body.bytes));
                 answered
             });
         }
         // It leaves, or waits, without a copy.
         let shared = Bytes::from(body.bytes);
-        self.answer(meta, after, |out| {
+        self.answer(meta, since, after, |out| {
             out.frame(head, &[], &[], Value::Shared(&shared));
             answered
         });
@@ -365,10 +372,11 @@ impl BatchPlan {
     }
 }
 
-/// The replies that are there already, and what they depend on.
+/// The replies that are there, what they depend on, and when the batch came.
 struct BatchPart {
     body: BatchBody,
     after: Position,
+    since: Instant,
 }
 
 /// The value of a BATCH reply: inner frames, without tags.

@@ -232,13 +232,18 @@ impl Core {
         self.counted_partial = retained;
     }
 
-    /// Brings the metrics up to date, once per round.
-    pub(super) fn finish_round(&mut self, began: std::time::Instant) {
+    /// Tells the metrics of what was answered since the last time, which began at `since`.
+    pub(super) fn count_round(&mut self, since: Instant) {
         let (last, answered) = self.tally.flush(&self.recorder);
         if let Some(operation) = last {
-            let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.recorder.durations(operation, nanos, answered);
         }
+    }
+
+    /// Brings the metrics up to date, once per round.
+    pub(super) fn finish_round(&mut self) {
+        self.count_round(self.instant);
         let in_flight = self.in_flight();
         if in_flight != self.counted_in_flight {
             let change = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);

@@ -22,8 +22,8 @@ use super::tally::Tally;
 pub(super) struct Durability {
     /// What is durable for certain; at [`Position::END`] nothing is ever held.
     pub(super) through: Position,
-    /// The highest id of a held request, 0 with none: a plain request above it is a new one.
-    pub(super) highest_id: u32,
+    /// No request with a higher id than this is held: the usual request is told by one comparison.
+    highest_id: u32,
     held: Option<Box<Held>>,
 }
 
@@ -117,10 +117,11 @@ impl Core {
         self.durability.through = self.shared.service.durable().through;
     }
 
-    /// Sends a reply, once everything up to `after` is durable.
+    /// Sends the reply to a request that came at `since`, once everything up to `after` is durable.
     pub(super) fn answer(
         &mut self,
         meta: Meta,
+        since: Instant,
         after: Position,
         write: impl FnOnce(&mut dyn FrameSink) -> Answered,
     ) {
@@ -128,7 +129,7 @@ impl Core {
             self.learn_durable();
         }
         if after > self.durability.through {
-            let note = note(meta, after, self.instant);
+            let note = note(meta, after, since);
             return self.durability.hold(note, write);
         }
         let answered = write(&mut self.egress);

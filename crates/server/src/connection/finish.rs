@@ -24,6 +24,8 @@ impl Core {
             return;
         };
         let meta = waiting.meta;
+        // What is counted from here on took as long as this request did.
+        self.count_round(self.instant);
         if waiting.cancelled {
             reply::end(&mut self.egress, meta.request_id);
         } else if !waiting.answered {
@@ -34,6 +36,7 @@ impl Core {
                 (Some(outcome), Shape::Planned(plan)) => self.on_plan_done(meta, *plan, &outcome),
             }
         }
+        self.count_round(waiting.since);
         for (token, batch) in started {
             self.start(token, batch);
         }

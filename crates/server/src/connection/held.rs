@@ -4,6 +4,8 @@
 //! does not know what is durable: the caller says how far the store has come, and exactly what
 //! depends on nothing behind that comes out, the smallest position first, unchanged.
 
+mod ids;
+
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 
 use super::reply::FrameSink;
 use super::wakes::Place;
+use ids::Ids;
 
 /// A store of replies that grew beyond this is freed instead of kept for the next connection.
 const KEPT_REPLIES: usize = 256;
@@ -149,8 +152,7 @@ pub(super) struct Held {
     /// Bytes of values that stand elsewhere.
     shared: usize,
     next: u64,
-    /// The highest request id among them; 0 with none.
-    highest_id: u32,
+    ids: Ids,
     /// No deadline is before this.
     deadline: Option<Instant>,
     /// The ids of those that are cancelled.
@@ -204,26 +206,20 @@ impl Held {
     pub(super) fn held_bytes(&self) -> usize {
         (self.queue.capacity() + self.early.capacity()) * size_of::<Reply>()
             + self.arena.capacity()
+            + self.ids.held_bytes()
             + self.shared
             + size_of::<Self>()
     }
 
-    /// The highest id of a request whose reply is held; 0 when none is.
+    /// No reply to a request with a higher id than this is held; 0 when none is.
     pub(super) const fn highest_id(&self) -> u32 {
-        self.highest_id
+        self.ids.highest()
     }
 
-    /// Whether the reply to a request with this id is held. Ids that rise are told by one comparison.
+    /// Whether the reply to a request with this id is held.
+    #[inline]
     pub(super) fn contains(&self, request_id: u32) -> bool {
-        request_id <= self.highest_id
-            && self
-                .replies()
-                .any(|reply| reply.note.request_id == request_id)
-    }
-
-    fn replies(&self) -> impl Iterator<Item = &Reply> {
-        let early = self.early.iter().map(|Reverse(Early(reply))| reply);
-        self.queue.iter().chain(early)
+        self.ids.contains(request_id)
     }
 
     /// The smallest position that something waits for.
@@ -252,7 +248,7 @@ impl Held {
         };
         self.live += frame.len();
         self.shared += frame.shared_len();
-        self.highest_id = self.highest_id.max(note.request_id);
+        self.ids.insert(note.request_id);
         if let Some(deadline) = note.deadline {
             self.deadline = Some(self.deadline.map_or(deadline, |at| at.min(deadline)));
         }
@@ -278,10 +274,9 @@ impl Held {
         mut send: impl FnMut(&Reply, Body<'_>),
     ) -> usize {
         let mut released = 0_usize;
-        let mut highest_left = false;
         while let Some(mut reply) = self.pop(through) {
             released += 1;
-            highest_left |= reply.note.request_id == self.highest_id;
+            self.ids.remove(reply.note.request_id);
             if !self.cancelled.is_empty() {
                 reply.cancelled = self.forget_cancelled(reply.note.request_id);
             }
@@ -290,7 +285,7 @@ impl Held {
             self.shared -= reply.frame.shared_len();
         }
         if released > 0 {
-            self.tidy(highest_left);
+            self.tidy();
         }
         released
     }
@@ -324,20 +319,14 @@ impl Held {
         }
     }
 
-    /// After some have gone. `highest`: the one with the highest id was among them.
-    fn tidy(&mut self, highest: bool) {
+    /// After some have gone.
+    fn tidy(&mut self) {
         if self.is_empty() {
             debug_assert!(self.live == 0 && self.shared == 0 && self.cancelled.is_empty());
             self.arena.clear();
             self.cancelled = Vec::new();
-            self.highest_id = 0;
             self.deadline = None;
             return;
-        }
-        if highest {
-            // With ids that rise the highest leaves last, so this is rare.
-            let ids = self.replies().map(|reply| reply.note.request_id);
-            self.highest_id = ids.max().unwrap_or_default();
         }
         if self.arena.len() - self.live > self.live.max(GAPS_MIN) {
             self.pack();
@@ -391,8 +380,8 @@ impl Held {
             return over;
         }
         let mut next: Option<Instant> = None;
-        let (mut live, mut shared, mut highest) = (0, 0, false);
-        let (cancelled, highest_id) = (&self.cancelled, self.highest_id);
+        let (mut live, mut shared) = (0, 0);
+        let (cancelled, ids) = (&self.cancelled, &mut self.ids);
         let mut keep = |reply: &Reply| {
             let deadline = reply.note.deadline;
             let Some(deadline) = deadline.filter(|_| !cancelled.contains(&reply.note.request_id))
@@ -405,7 +394,7 @@ impl Held {
             }
             live += reply.frame.len();
             shared += reply.frame.shared_len();
-            highest |= reply.note.request_id == highest_id;
+            ids.remove(reply.note.request_id);
             over.push((reply.note, reply.answered));
             false
         };
@@ -415,7 +404,7 @@ impl Held {
         self.live -= live;
         self.shared -= shared;
         if !over.is_empty() {
-            self.tidy(highest);
+            self.tidy();
         }
         over
     }

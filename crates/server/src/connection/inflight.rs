@@ -50,6 +50,8 @@ pub(super) enum Shape {
 pub(super) struct Waiting {
     pub(super) meta: Meta,
     pub(super) shape: Shape,
+    /// When it came.
+    pub(super) since: Instant,
     pub(super) deadline: Option<Instant>,
     /// Already answered (deadline, cancel): the outcome is dropped when it comes.
     pub(super) answered: bool,
@@ -135,8 +137,14 @@ impl InFlight {
         Token(self.next)
     }
 
-    /// Adds a request.
-    pub(super) fn add(&mut self, meta: Meta, work: Work, deadline: Option<Instant>) -> Added {
+    /// Adds a request that came at `since`.
+    pub(super) fn add(
+        &mut self,
+        meta: Meta,
+        work: Work,
+        since: Instant,
+        deadline: Option<Instant>,
+    ) -> Added {
         let token = self.token();
         let bytes = held_by(&work);
         self.bytes += bytes;
@@ -173,6 +181,7 @@ impl InFlight {
             Waiting {
                 meta,
                 shape,
+                since,
                 deadline,
                 answered: false,
                 cancelled: false,
@@ -315,13 +324,13 @@ mod tests {
     #[test]
     fn one_keys_requests_start_in_order_and_other_keys_do_not_wait() {
         let mut inflight = InFlight::default();
-        let first = start(inflight.add(Meta::get(1), single("a"), None));
+        let first = start(inflight.add(Meta::get(1), single("a"), Instant::now(), None));
         assert!(matches!(
-            inflight.add(Meta::get(2), single("a"), None),
+            inflight.add(Meta::get(2), single("a"), Instant::now(), None),
             Added::Parked
         ));
         assert!(matches!(
-            inflight.add(Meta::get(3), single("b"), None),
+            inflight.add(Meta::get(3), single("b"), Instant::now(), None),
             Added::Start(..)
         ));
         assert!(inflight.blocks(b"a") && !inflight.blocks(b"c"));
@@ -333,14 +342,14 @@ mod tests {
     #[test]
     fn a_batch_waits_for_all_its_keys_and_holds_them_all() {
         let mut inflight = InFlight::default();
-        let a = start(inflight.add(Meta::get(1), single("a"), None));
-        let b = start(inflight.add(Meta::get(2), single("b"), None));
+        let a = start(inflight.add(Meta::get(1), single("a"), Instant::now(), None));
+        let b = start(inflight.add(Meta::get(2), single("b"), Instant::now(), None));
         assert!(matches!(
-            inflight.add(Meta::get(3), batch(&["b", "a", "a"]), None),
+            inflight.add(Meta::get(3), batch(&["b", "a", "a"]), Instant::now(), None),
             Added::Parked
         ));
         assert!(matches!(
-            inflight.add(Meta::get(4), single("b"), None),
+            inflight.add(Meta::get(4), single("b"), Instant::now(), None),
             Added::Parked
         ));
         assert!(inflight.finish(a).unwrap().1.is_empty());
@@ -354,9 +363,9 @@ mod tests {
     #[test]
     fn a_cancelled_request_that_never_started_lets_the_next_one_go() {
         let mut inflight = InFlight::default();
-        let first = start(inflight.add(Meta::get(1), single("a"), None));
-        inflight.add(Meta::get(2), single("a"), None);
-        inflight.add(Meta::get(3), single("a"), None);
+        let first = start(inflight.add(Meta::get(1), single("a"), Instant::now(), None));
+        inflight.add(Meta::get(2), single("a"), Instant::now(), None);
+        inflight.add(Meta::get(3), single("a"), Instant::now(), None);
         let (token, parked) = inflight.cancel(2).unwrap();
         assert!(parked);
         assert!(inflight.finish(token).unwrap().1.is_empty());
@@ -381,8 +390,8 @@ mod tests {
             atomic: false,
             operation: None,
         });
-        let first = start(inflight.add(Meta::get(1), set, None));
-        inflight.add(Meta::get(2), single("key"), None);
+        let first = start(inflight.add(Meta::get(1), set, Instant::now(), None));
+        inflight.add(Meta::get(2), single("key"), Instant::now(), None);
         let both = inflight.bytes();
         assert!(both > 10_000 + 2 * OP_BYTES);
         inflight.finish(first).unwrap();
@@ -399,11 +408,13 @@ mod tests {
         inflight.add(
             Meta::get(1),
             single("a"),
+            Instant::now(),
             Some(now + Duration::from_millis(20)),
         );
         inflight.add(
             Meta::get(2),
             single("a"),
+            Instant::now(),
             Some(now + Duration::from_millis(10)),
         );
         assert_eq!(

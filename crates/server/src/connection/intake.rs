@@ -121,7 +121,8 @@ impl Core {
         let plain = self.calm
             && frame.ext().is_empty()
             && !key.is_empty()
-            && frame.request_id() > self.durability.highest_id
+            && frame.request_id() != 0
+            && !self.durability.contains(frame.request_id())
             && (frame.flags() == Flags::NONE || frame.flags() == Flags::ENCRYPTED);
         if !plain {
             return None;

@@ -227,7 +227,7 @@ impl Core {
         let deadline = meta
             .deadline_ms
             .map(|ms| self.instant + Duration::from_millis(u64::from(ms)));
-        if let Added::Start(token, batch) = self.inflight.add(meta, work, deadline) {
+        if let Added::Start(token, batch) = self.inflight.add(meta, work, self.instant, deadline) {
             self.start(token, batch);
         }
     }

@@ -355,7 +355,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let this = self.get_mut();
-        let began = std::time::Instant::now();
         this.core.tick();
         if this.core.egress.out.is_empty() {
             // What waits from now on began to wait now.
@@ -383,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
             }
             progress |= this.write(cx);
             this.check_output();
-            this.core.finish_round(began);
+            this.core.finish_round();
             if this.is_over() {
                 return Poll::Ready(this.ending.take().unwrap_or(End::Truncated));
             }

@@ -1,5 +1,6 @@
 //! Nothing is shown before it is durable, and nothing else waits for it.
 
+mod mixed;
 mod places;
 
 use std::sync::Arc;

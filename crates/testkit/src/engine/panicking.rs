@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kv_store::{
-    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, Position,
-    ScanDone, ScanRange, Sink, Stats,
+    Atomic, Batch, Completion, Durable, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits,
+    Position, ScanDone, ScanRange, Sink, Stats, Wake,
 };
 
 use super::{first_with, key_of};
@@ -96,5 +96,13 @@ impl Engine for PanicEngine {
 
     fn stats(&self) -> Stats {
         self.0.stats()
+    }
+
+    fn durable(&self) -> Durable {
+        self.0.durable()
+    }
+
+    fn on_durable(&self, wake: Wake) {
+        self.0.on_durable(wake);
     }
 }

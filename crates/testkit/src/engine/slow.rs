@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kv_store::{
-    Atomic, Batch, Completion, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits, Position,
-    ScanDone, ScanRange, Sink, Stats,
+    Atomic, Batch, Completion, Durable, Engine, Entry, Now, Op, OwnedRange, Page, PageLimits,
+    Position, ScanDone, ScanRange, Sink, Stats, Wake,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -175,6 +175,14 @@ impl Engine for SlowEngine {
 
     fn stats(&self) -> Stats {
         self.inner.stats()
+    }
+
+    fn durable(&self) -> Durable {
+        self.inner.durable()
+    }
+
+    fn on_durable(&self, wake: Wake) {
+        self.inner.on_durable(wake);
     }
 }
 

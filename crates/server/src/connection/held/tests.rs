@@ -63,7 +63,7 @@ fn what_depends_on_less_leaves_first_and_the_rest_in_order() {
         [(6, 4, false), (1, 5, false), (3, 5, false)]
     );
     assert_eq!(release(&mut held, 8), [(2, 6, false), (4, 6, false)]);
-    assert_eq!((held.len(), held.highest_id()), (1, 5));
+    assert_eq!(held.len(), 1);
     assert_eq!(release(&mut held, 9), [(5, 9, false)]);
     assert_eq!((held.highest_id(), held.bytes()), (0, 0));
 }
@@ -98,8 +98,9 @@ fn ids_are_told_apart_also_when_they_begin_anew() {
     push(&mut held, 7, 3, 1, None);
     assert!(held.contains(u32::MAX) && held.contains(7) && !held.contains(2));
     release(&mut held, 1);
-    assert_eq!(held.highest_id(), 7);
     assert!(!held.contains(u32::MAX) && held.contains(1));
+    release(&mut held, 3);
+    assert_eq!(held.highest_id(), 0);
 }
 
 #[test]
@@ -202,7 +203,8 @@ proptest! {
             prop_assert_eq!(held.len(), model.len());
             prop_assert_eq!(held.first().map(Position::get), model.iter().map(|m| m.1).min());
             let highest = model.iter().map(|m| m.0).max();
-            prop_assert_eq!(held.highest_id(), highest.unwrap_or_default());
+            prop_assert!(held.highest_id() >= highest.unwrap_or_default());
+            prop_assert!(!model.is_empty() || held.highest_id() == 0);
             for id in 1..60 {
                 prop_assert_eq!(held.contains(id), model.iter().any(|m| m.0 == id));
             }

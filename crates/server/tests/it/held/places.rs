@@ -1,14 +1,11 @@
 //! A held request is in flight: its id, its place, its deadline, and what stopping does to it.
 
-use std::time::Duration;
-
 use kv_proto::{ErrorCode, Extensions, Opcode};
 use kv_server::{Command, Stopped};
 use kv_testkit::wait::until;
-use tokio::task::JoinSet;
 
 use super::{answers, engine_has, ids, is_silent, send, server, server_with};
-use crate::support::{Setup, assert_code, assert_ok, call, info, next, plain, rest};
+use crate::support::{Setup, assert_code, assert_ok, info, next, plain, rest};
 
 #[tokio::test]
 async fn an_id_is_taken_until_its_reply_has_left() {
@@ -160,42 +157,6 @@ async fn two_hundred_connections_are_answered_by_one_advance() {
     assert_eq!(info(&mut witness, "clients", "in_flight").await, 0);
 }
 
-/// The writes of many at once, under a store that advances on a thread of its own: none is lost, and
-/// each is durable when it is answered.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_wake_up_is_lost_under_load() {
-    let (server, engine) = server().await;
-    let server = std::sync::Arc::new(server);
-    let mut tasks = JoinSet::new();
-    for at in 0..20u32 {
-        let (server, engine) = (server.clone(), engine.clone());
-        tasks.spawn(async move {
-            let mut client = server.raw().await;
-            for round in 0..100u32 {
-                let key = (at * 1_000 + round).to_be_bytes();
-                let before = engine.staged();
-                let set = call(&mut client, Opcode::Set, plain(), &key, b"v").await;
-                assert_ok(&set);
-                assert!(engine.durable_in_truth() > before);
-            }
-        });
-    }
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let flusher = std::thread::spawn({
-        let (engine, stop) = (engine.clone(), stop.clone());
-        move || {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                engine.advance();
-                std::thread::yield_now();
-            }
-        }
-    });
-    kv_testkit::wait::within(tasks.join_all()).await;
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    flusher.join().unwrap();
-    assert_eq!(engine.staged().get(), 2_000);
-}
-
 #[tokio::test]
 async fn a_connection_that_leaves_takes_what_is_held_with_it() {
     let (server, engine) = server().await;
@@ -246,9 +207,7 @@ async fn what_never_becomes_durable_is_cut_when_the_drain_is_over() {
     send(&mut client, Opcode::Set, 7, b"k", b"v").await;
     assert!(is_silent(&mut client).await);
     assert_eq!(engine.staged().get(), 1);
-    let began = std::time::Instant::now();
     assert_eq!(server.stop().await, Stopped::Cut(1));
-    assert!(began.elapsed() >= Duration::from_millis(200));
     assert!(
         rest(&mut client)
             .await
