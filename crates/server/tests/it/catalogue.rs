@@ -19,7 +19,7 @@ fn rows() -> Vec<String> {
     range('P', 1, 21)
         .chain(range('C', 1, 16))
         .chain(range('R', 1, 10))
-        .chain(range('S', 9, 11))
+        .chain(range('S', 9, 12))
         .collect()
 }
 
