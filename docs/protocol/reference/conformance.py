@@ -7,6 +7,7 @@ exits with 1 if any failed. "Closes" allows the one ERR with request id 0 that [
 """
 
 import argparse
+import hashlib
 import os
 import pathlib
 import socket
@@ -883,6 +884,83 @@ def _(target):
     session.send("BATCH", 50, 0, kv.extensions([("ATOMIC", b"")]), b"", kv.batch([write, (OP["DEL"], 0, b"", key, b""), (OP["DEL"], 0, b"", key, b"")]))
     got = session.receive()
     assert got[0] == "OK" and [r[0] for r in kv.parse_batch(got[4], reply=True)] == [OP["OK"], OP["OK"], OP["NOTFOUND"]], got
+
+
+@check("P-8.11 a repeat of a named write gets the first answer, on another connection too")
+def _(target):
+    first, second = Session(target), Session(target)
+    key, client = b"conformance/named", os.urandom(16)
+    named = lambda number: kv.extensions([("IDEMPOTENCY", client + u64(number))])
+    first.send("DEL", 1, key=key)
+    first.receive()
+    answers = []
+    for session in (first, first, second):
+        session.send("INCR", 2, 0, named(1), key)
+        answers.append(session.receive())
+    if answers[0][0] == "ERR" and kv.parse_error_body(answers[0][4])[0] == 5:
+        return  # a server that keeps no answers says so
+    assert answers[0][0] == "OK" and answers[0] == answers[1] == answers[2], answers
+    second.send("INCR", 3, 0, named(2), key)
+    assert second.receive()[4] == (2).to_bytes(8, "big")
+    # P-8.14: the number of another request.
+    first.send("SET", 4, 0, named(1), key, b"x")
+    first.error(4, "INVALID_ARGUMENT")
+    first.send("GET", 5, key=key)
+    assert first.receive()[4] == b"2"
+
+
+@check("P-12.24 a named BATCH: repeated as a whole, refused as a whole")
+def _(target):
+    session = Session(target)
+    key, client = b"conformance/named-batch", os.urandom(16)
+    named = lambda number: kv.extensions([("IDEMPOTENCY", client + u64(number))])
+    session.send("DEL", 1, key=key)
+    session.receive()
+    incr, get = (OP["INCR"], 0, b"", key, b""), (OP["GET"], 0, b"", key, b"")
+    answers = []
+    for _ in range(2):
+        session.send("BATCH", 2, 0, named(1), b"", kv.batch([incr, get]))
+        answers.append(session.receive())
+    if answers[0][0] == "ERR" and kv.parse_error_body(answers[0][4])[0] == 5:
+        return
+    assert answers[0][0] == "OK" and answers[0] == answers[1], answers
+    session.send("BATCH", 3, 0, named(2), b"", kv.batch([incr, (OP["SCAN"], 0, b"", b"", b"")]))
+    session.error(3, "UNSUPPORTED", index=1)
+    session.send("GET", 4, key=key)
+    assert session.receive()[4] == b"1"
+
+
+@check("P-12.26 a BACKUP is what its count and checksum say, or is refused")
+def _(target):
+    session = Session(target)
+    session.send("SET", 1, 0, kv.extensions([("TTL_MS", u64(60000))]), b"conformance/backup", b"value")
+    session.receive()
+    session.send("BACKUP", 2)
+    items = []
+    while True:
+        name, rid, ext, key, value = session.receive()
+        assert rid == 2
+        if name != "ITEM":
+            break
+        items.append((ext, key, value))
+        if len(items) % 100 == 0:
+            session.send("CREDIT", 2, value=u32(100))
+    if name == "ERR":
+        assert not items and kv.parse_error_body(value)[0] in (5, 17)  # not this engine, or not this identity
+        return
+    assert name == "END" and len(items) >= 2
+    (_, key, opening), (_, last, closing) = items[0], items[-1]
+    assert key == last == b"" and len(opening) == 24 and len(closing) == 40
+    form, taken, _ = struct.unpack(">QQQ", opening)
+    assert form == 1
+    digest, entries = hashlib.sha256(), items[1:-1]
+    for ext, key, value in entries:
+        ttl = ext.get(EXT["TTL_MS"])
+        expires = taken + int.from_bytes(ttl, "big") if ttl else 0
+        digest.update(struct.pack(">HI", len(key), len(value)) + ext[EXT["VERSION"]] + u64(expires) + ext.get(EXT["CONTENT_TYPE"], b"\0") + key + value)
+    keys = [key for _, key, _ in entries]
+    assert keys == sorted(keys) and b"conformance/backup" in keys
+    assert closing == u64(len(entries)) + digest.digest()
 
 
 @check("P-12.19 INFO and CLIENTS are typed values")
