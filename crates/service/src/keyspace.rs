@@ -104,6 +104,12 @@ impl Service {
         self.engine.health()
     }
 
+    /// As [`Engine::troubles`].
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.engine.troubles()
+    }
+
     /// As [`Engine::capture`].
     ///
     /// # Errors

@@ -6,7 +6,8 @@
 //! table, or, when the table does not know the key, by a reader's thread from the base. The carrier
 //! brings what is only in table and log to the base, so that log can be given back.
 //!
-//! Threads: one flusher, one carrier, one keeper, some readers. `docs/storage/FORMAT.md` is what
+//! Threads: one flusher, one carrier, one keeper, some readers, and writers for what needs the base
+//! or has to wait for room. `docs/storage/FORMAT.md` is what
 //! is on the disk, `docs/operating/durability.md` what is promised.
 
 mod atomic;
@@ -98,8 +99,11 @@ impl DiskEngine {
         threads.others.push(keeper);
         for _ in 0..config.readers.max(1) {
             let shared = Arc::clone(&store);
-            let reader = spawn("kv-reader", Box::new(move || slow::run(&shared)))?;
-            threads.others.push(reader);
+            let reads = move || slow::run(&shared, &shared.reads);
+            threads.others.push(spawn("kv-reader", Box::new(reads))?);
+            let shared = Arc::clone(&store);
+            let writes = move || slow::run(&shared, &shared.writes);
+            threads.others.push(spawn("kv-writer", Box::new(writes))?);
         }
         Ok(Self {
             store,
@@ -121,7 +125,8 @@ impl DiskEngine {
             return;
         }
         let store = &self.store;
-        store.queue.close();
+        store.reads.close();
+        store.writes.close();
         store.staging.close();
         let mut clean = threads.flusher.take().is_some_and(|it| it.join().is_ok());
         store.rounds.close();
@@ -158,7 +163,14 @@ impl Engine for DiskEngine {
 
     fn submit(&self, now: Now, batch: Batch, done: Completion) {
         let now = self.store.clock.advance(now);
-        self.store.queue.push(Job::Ops { now, batch, done });
+        // Writes may have to wait for room: look-ups do not wait behind them.
+        let writes = batch.ops.iter().any(|op| op.as_op().is_write());
+        let queue = if writes {
+            &self.store.writes
+        } else {
+            &self.store.reads
+        };
+        queue.push(Job::Ops { now, batch, done });
     }
 
     fn scan(
@@ -173,7 +185,7 @@ impl Engine for DiskEngine {
 
     fn submit_scan(&self, now: Now, range: OwnedRange, limits: PageLimits, done: ScanDone) {
         let now = self.store.clock.advance(now);
-        self.store.queue.push(Job::Scan {
+        self.store.reads.push(Job::Scan {
             now,
             range,
             limits,
@@ -216,6 +228,10 @@ impl Engine for DiskEngine {
 
     fn health(&self) -> Health {
         self.store.progress.health()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.store.counters.take_troubles()
     }
 
     fn disk_stats(&self) -> Option<DiskStats> {

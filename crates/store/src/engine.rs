@@ -75,6 +75,11 @@ pub trait Engine: Send + Sync + 'static {
         Health::Good
     }
 
+    /// What went wrong since this was asked last, in words for the operator; the first sixteen.
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Figures that only an engine with a disk has.
     fn disk_stats(&self) -> Option<DiskStats> {
         None

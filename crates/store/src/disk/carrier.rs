@@ -70,7 +70,7 @@ pub(super) fn run(store: &Store) {
             }
         };
         if let Err(error) = done {
-            add(&store.counters.errors, 1);
+            store.counters.trouble(&error);
             if error.is_no_space() {
                 store.set_full(true);
                 continue;
@@ -104,9 +104,11 @@ fn round(store: &Store) -> Result<(), BaseError> {
         .sentinel
         .carried(cut, clock)
         .and_then(|()| store.caretaker.release(cut));
-    if released.is_err() {
+    if let Err(error) = released {
         // The log stays longer: nothing is lost, and the next round tries again.
-        add(&store.counters.errors, 1);
+        store
+            .counters
+            .trouble(format_args!("giving log back: {error}"));
     }
     add(&store.counters.rounds, 1);
     store.watch_space();

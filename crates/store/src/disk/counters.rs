@@ -1,8 +1,13 @@
 //! Figures that several threads of the engine count.
 
 use crate::SYNC_BUCKETS_US;
+use parking_lot::Mutex;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Errors kept in words until somebody asks.
+const TROUBLES_MAX: usize = 16;
 
 /// Totals since the start.
 #[derive(Default)]
@@ -15,7 +20,8 @@ pub(super) struct Counters {
     pub(super) cold_reads: AtomicU64,
     pub(super) rounds: AtomicU64,
     pub(super) carried: AtomicU64,
-    pub(super) errors: AtomicU64,
+    errors: AtomicU64,
+    troubles: Mutex<Vec<String>>,
     pub(super) expired: AtomicU64,
     pub(super) free_bytes: AtomicU64,
     recovery_us: AtomicU64,
@@ -42,6 +48,20 @@ impl Counters {
         if let Some(bucket) = self.sync_buckets.get(bucket) {
             add(bucket, 1);
         }
+    }
+
+    /// Counts an error of the disk, and keeps what it was until somebody asks.
+    pub(super) fn trouble(&self, what: impl Display) {
+        add(&self.errors, 1);
+        let mut troubles = self.troubles.lock();
+        if troubles.len() < TROUBLES_MAX {
+            troubles.push(what.to_string());
+        }
+    }
+
+    /// What was kept.
+    pub(super) fn take_troubles(&self) -> Vec<String> {
+        std::mem::take(&mut *self.troubles.lock())
     }
 
     /// Notes what opening the store took.

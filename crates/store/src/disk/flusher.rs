@@ -36,7 +36,9 @@ pub(super) fn run(store: &Store, log: Log) {
         unchecked_bytes: 0,
     };
     if let Err(error) = flusher.run() {
-        add(&store.counters.errors, 1);
+        store
+            .counters
+            .trouble(format_args!("writing the log: {error}"));
         let why = match error.kind() {
             ErrorKind::StorageFull => "the disk is full",
             _ => "a write or sync of the log failed",
@@ -90,7 +92,8 @@ impl Flusher<'_> {
         loop {
             match self.log.append(group) {
                 Err(error) if is_full(&error) => {
-                    add(&self.store.counters.errors, 1);
+                    let what = format_args!("appending to the log: {error}");
+                    self.store.counters.trouble(what);
                     self.store.set_full(true);
                     self.store.rounds.ask();
                     if self.store.staging.pause(FULL_PAUSE) {

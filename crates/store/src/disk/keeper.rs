@@ -1,6 +1,6 @@
 //! The thread that looks after the files once a second: the sentinel, a spare segment, free space.
 
-use super::counters::{add, read};
+use super::counters::read;
 use super::store::Store;
 use parking_lot::{Condvar, Mutex};
 use std::time::Duration;
@@ -35,8 +35,9 @@ impl Bell {
 pub(super) fn run(store: &Store, bell: &Bell) {
     let mut expired = 0;
     loop {
-        if store.caretaker.prepare().is_err() {
-            add(&store.counters.errors, 1);
+        if let Err(error) = store.caretaker.prepare() {
+            let what = format_args!("preparing a segment of the log: {error}");
+            store.counters.trouble(what);
         }
         if bell.wait() {
             return;
@@ -51,8 +52,12 @@ pub(super) fn run(store: &Store, bell: &Bell) {
             store.clock.latest().unix_ms()
         };
         expired = now_expired;
-        if !store.progress.has_failed() && store.sentinel.write(clock).is_err() {
-            add(&store.counters.errors, 1);
+        if !store.progress.has_failed()
+            && let Err(error) = store.sentinel.write(clock)
+        {
+            store
+                .counters
+                .trouble(format_args!("writing the state file: {error}"));
         }
     }
 }
@@ -60,9 +65,12 @@ pub(super) fn run(store: &Store, bell: &Bell) {
 impl Store {
     /// Looks how much is free on the file system, and refuses or takes writes accordingly.
     pub(super) fn watch_space(&self) {
-        let Ok(stat) = rustix::fs::statvfs(&self.limits.dir) else {
-            add(&self.counters.errors, 1);
-            return;
+        let stat = match rustix::fs::statvfs(&self.limits.dir) {
+            Ok(stat) => stat,
+            Err(error) => {
+                let what = format_args!("asking for free space: {error}");
+                return self.counters.trouble(what);
+            }
         };
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         self.counters

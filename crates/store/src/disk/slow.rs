@@ -1,7 +1,7 @@
 //! The slow way: operations that need the base or have to wait for room, on threads of their own.
 
 use super::counters::add;
-use super::queue::Job;
+use super::queue::{Job, Queue};
 use super::shard::Known;
 use super::stage::Stage;
 use super::store::{Store, illegal, is_legal};
@@ -11,7 +11,6 @@ use crate::{
 };
 use kv_base::BaseError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often an operation is tried again whose entry was evicted before its turn came.
@@ -24,12 +23,14 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 const ROOM_ATTEMPTS: usize = 6;
 
 /// Executes jobs until the queue is closed.
-pub(super) fn run(store: &Arc<Store>) {
-    while let Some(job) = store.queue.pop() {
+pub(super) fn run(store: &Store, queue: &Queue) {
+    while let Some(job) = queue.pop() {
         // A fault ends one job, not the thread that all others wait for. Its completion is dropped,
         // which says that the outcome is not known.
         if catch_unwind(AssertUnwindSafe(|| store.work(job))).is_err() {
-            add(&store.counters.errors, 1);
+            store
+                .counters
+                .trouble("a piece of work failed and was given up");
         }
     }
 }
@@ -207,7 +208,7 @@ impl Store {
 
     /// What a reader is told when the base cannot answer.
     pub(super) fn base_error(&self, error: &BaseError) -> StoreError {
-        add(&self.counters.errors, 1);
+        self.counters.trouble(error);
         match error {
             BaseError::Corrupt { .. } => StoreError::Corrupt,
             _ => StoreError::Unavailable,

@@ -49,7 +49,9 @@ pub(super) struct Store {
     pub(super) base: Base,
     pub(super) caretaker: Caretaker,
     pub(super) sentinel: Sentinel,
-    pub(super) queue: Queue,
+    /// What needs the base and writes nothing.
+    pub(super) reads: Queue,
+    pub(super) writes: Queue,
     pub(super) rounds: Rounds,
     pub(super) counters: Counters,
     /// Held while entries are in the base and still dirty: nobody counts them then.
