@@ -6,7 +6,7 @@ use super::{
 };
 use crate::request::Request;
 
-/// Options of a write, for [`Batch`](super::Batch); a single call has them as its own methods.
+/// Options of a write, for [`Batch`]; a single call has them as its own methods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct WriteOptions {
