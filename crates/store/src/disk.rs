@@ -41,7 +41,6 @@ use crate::{
     Atomic, Batch, Capture, Completion, DiskStats, Durable, Engine, Entry, Health, Now, Op,
     OwnedRange, Page, PageLimits, Position, ScanDone, ScanRange, Sink, Stats, StoreError, Wake,
 };
-use keeper::Bell;
 use kv_log::DirLock;
 use parking_lot::Mutex;
 use queue::Job;
@@ -54,7 +53,6 @@ use store::Store;
 pub struct DiskEngine {
     store: Arc<Store>,
     recovery: Recovery,
-    bell: Arc<Bell>,
     threads: Mutex<Threads>,
 }
 
@@ -75,7 +73,6 @@ impl DiskEngine {
     pub fn open(config: &DiskConfig) -> Result<Self, OpenError> {
         let opened = open::open(config)?;
         let store = opened.store;
-        let bell = Arc::new(Bell::default());
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.into())
@@ -94,8 +91,8 @@ impl DiskEngine {
         let shared = Arc::clone(&store);
         let carrier = spawn("kv-carrier", Box::new(move || carrier::run(&shared)))?;
         threads.others.push(carrier);
-        let (shared, rung) = (Arc::clone(&store), Arc::clone(&bell));
-        let keeper = spawn("kv-keeper", Box::new(move || keeper::run(&shared, &rung)))?;
+        let shared = Arc::clone(&store);
+        let keeper = spawn("kv-keeper", Box::new(move || keeper::run(&shared)))?;
         threads.others.push(keeper);
         for _ in 0..config.readers.max(1) {
             let shared = Arc::clone(&store);
@@ -108,7 +105,6 @@ impl DiskEngine {
         Ok(Self {
             store,
             recovery: opened.recovery,
-            bell,
             threads: Mutex::new(threads),
         })
     }
@@ -130,7 +126,7 @@ impl DiskEngine {
         store.staging.close();
         let mut clean = threads.flusher.take().is_some_and(|it| it.join().is_ok());
         store.rounds.close();
-        self.bell.ring();
+        store.bell.end();
         for thread in threads.others.drain(..) {
             clean &= thread.join().is_ok();
         }

@@ -25,6 +25,8 @@ struct Flusher<'s> {
     sync_at: Option<Instant>,
     /// Appended since dirty bytes were summed up.
     unchecked_bytes: u64,
+    /// Segments of the log when the keeper was told last.
+    segments: usize,
 }
 
 /// Runs until the stage is closed and empty, or the disk fails. Everything appended is synced then.
@@ -34,6 +36,7 @@ pub(super) fn run(store: &Store, log: Log) {
         log,
         sync_at: None,
         unchecked_bytes: 0,
+        segments: 0,
     };
     if let Err(error) = flusher.run() {
         store
@@ -119,6 +122,10 @@ impl Flusher<'_> {
 
     /// Has dirty entries carried when there are many, or much log.
     fn look_after(&mut self, bytes: u64) {
+        if self.log.segment_count() != self.segments {
+            self.segments = self.log.segment_count();
+            self.store.bell.look();
+        }
         let limits = &self.store.limits;
         self.unchecked_bytes += bytes;
         if self.unchecked_bytes < limits.dirty_bytes / CHECKS_PER_LIMIT

@@ -8,38 +8,52 @@ use std::time::Duration;
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Says when to end.
+/// Says when to end, and when to look at once.
 #[derive(Default)]
 pub(super) struct Bell {
-    rung: Mutex<bool>,
+    rung: Mutex<Rung>,
     rings: Condvar,
 }
 
+#[derive(Default)]
+struct Rung {
+    end: bool,
+    look: bool,
+}
+
 impl Bell {
-    pub(super) fn ring(&self) {
-        *self.rung.lock() = true;
+    /// The keeper ends.
+    pub(super) fn end(&self) {
+        self.rung.lock().end = true;
         self.rings.notify_all();
     }
 
-    /// Waits for the bell, one period at most. Whether it rang.
+    /// The keeper looks now: the log has no spare segment.
+    pub(super) fn look(&self) {
+        self.rung.lock().look = true;
+        self.rings.notify_all();
+    }
+
+    /// Waits for the bell, one period at most. Whether it is the end.
     fn wait(&self) -> bool {
         let mut rung = self.rung.lock();
-        if !*rung {
+        if !rung.end && !rung.look {
             self.rings.wait_for(&mut rung, PERIOD);
         }
-        *rung
+        rung.look = false;
+        rung.end
     }
 }
 
 /// Runs until the bell rings.
-pub(super) fn run(store: &Store, bell: &Bell) {
+pub(super) fn run(store: &Store) {
     let mut expired = 0;
     loop {
         if let Err(error) = store.caretaker.prepare() {
             let what = format_args!("preparing a segment of the log: {error}");
             store.counters.trouble(what);
         }
-        if bell.wait() {
+        if store.bell.wait() {
             return;
         }
         store.watch_space();

@@ -109,6 +109,7 @@ pub(super) fn open(config: &DiskConfig) -> Result<Opened, OpenError> {
         reads: super::queue::Queue::default(),
         writes: super::queue::Queue::default(),
         rounds: super::rounds::Rounds::default(),
+        bell: super::keeper::Bell::default(),
         counters: Counters::default(),
         handing_over: Mutex::default(),
         cursor: Mutex::default(),

@@ -2,6 +2,7 @@
 
 use super::config::{DiskConfig, Durability};
 use super::counters::Counters;
+use super::keeper::Bell;
 use super::progress::Progress;
 use super::queue::Queue;
 use super::rounds::Rounds;
@@ -53,6 +54,7 @@ pub(super) struct Store {
     pub(super) reads: Queue,
     pub(super) writes: Queue,
     pub(super) rounds: Rounds,
+    pub(super) bell: Bell,
     pub(super) counters: Counters,
     /// Held while entries are in the base and still dirty: nobody counts them then.
     pub(super) handing_over: Mutex<()>,
