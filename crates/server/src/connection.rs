@@ -3,6 +3,7 @@
 //! Owns the order of these and what the log and the metrics say about how it ended. Accepting,
 //! counting and draining connections is the listener's.
 
+mod arrived;
 mod backup;
 mod batch;
 mod budget;
@@ -33,16 +34,19 @@ mod timers;
 mod wakes;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use kv_proto::{CloseReason, Limit};
 use kv_service::{Closure, FrameRejection, LibraryGuard, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::server::TlsStream;
 
 use crate::registry::Membership;
 use crate::shared::Shared;
+pub(crate) use arrived::Arrived;
+use arrived::{Newcomer, Who};
 pub(crate) use backup::BACKUPS_MAX;
-pub(crate) use establish::Arrived;
 pub(crate) use mailbox::{Mailbox, Signals};
 pub(crate) use peer::Peer;
 use session::{End, Session};
@@ -53,61 +57,88 @@ pub(crate) use wakes::Wakes;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Serves a connection over plain TCP or any byte stream.
-pub(crate) async fn serve_plain<S>(stream: S, arrived: Arrived, shared: Arc<Shared>)
+pub(crate) fn serve_plain<S>(
+    stream: S,
+    arrived: Arrived,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let timeout = shared.config.limits.authentication_timeout;
-    let transport = establish::Carrier::plain(arrived.address);
-    serve(stream, transport, timeout, arrived, shared).await;
+    let carrier = establish::Carrier::plain(arrived.address);
+    let (who, newcomer) = arrived.split();
+    let opened = open(stream, carrier, timeout, newcomer, Arc::clone(&shared));
+    serve(Box::pin(opened), who, shared)
 }
 
 /// Serves a connection that begins with TLS.
-pub(crate) async fn serve_tls<S>(stream: S, arrived: Arrived, shared: Arc<Shared>)
+pub(crate) fn serve_tls<S>(
+    stream: S,
+    arrived: Arrived,
+    shared: Arc<Shared>,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let (who, newcomer) = arrived.split();
+    let opened = open_tls(stream, newcomer, Arc::clone(&shared));
+    serve(Box::pin(opened), who, shared)
+}
+
+/// An open session, and what it is registered under.
+type Running<S> = (Box<Session<S>>, (Membership, LibraryGuard));
+
+/// Serves a connection to its end. What only its beginning or its end needs is boxed and freed, and
+/// nothing large is an argument, of which a future keeps the place for good: a connection that waits
+/// holds its session and little else.
+async fn serve<S>(
+    opened: Pin<Box<impl Future<Output = Option<Running<S>>>>>,
+    who: Who,
+    shared: Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let Some((mut session, guards)) = opened.await else {
+        return;
+    };
+    let end = (&mut *session).await;
+    drop(guards);
+    session.release();
+    on_end(who.id, who.address, &end, &shared);
+    let stream = session.into_stream();
+    Box::pin(linger(stream, end)).await;
+    drop(who.place);
+}
+
+/// TLS, and then as [`open`].
+async fn open_tls<S>(
+    stream: S,
+    newcomer: Newcomer,
+    shared: Arc<Shared>,
+) -> Option<Running<Box<TlsStream<S>>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (id, address) = (newcomer.id, newcomer.address);
     let timeout = shared.config.limits.authentication_timeout_tls;
     let began = tokio::time::Instant::now();
     let begun = tokio::select! {
-        begun = Box::pin(establish::begin_tls(stream, arrived.address, timeout, &shared)) => begun,
+        begun = Box::pin(establish::begin_tls(stream, address, timeout, &shared)) => begun,
         // There is no session yet, and nothing can be said without one.
         () = shared.registry.draining() => Err(std::io::ErrorKind::Interrupted.into()),
     };
     match begun {
         Ok((stream, carrier)) => {
             let left = timeout.saturating_sub(began.elapsed());
-            serve(stream, carrier, left, arrived, shared).await;
+            open(stream, carrier, left, newcomer, shared).await
         }
         Err(error) => {
-            tracing::debug!(conn_id = arrived.id, peer = ?arrived.address, %error, "TLS failed");
+            tracing::debug!(conn_id = id, peer = ?address, %error, "TLS failed");
             shared.metrics.closed(Listener::Native, Closure::Error);
+            None
         }
     }
-}
-
-/// Serves a connection to its end. What only its beginning or its end needs is boxed and freed, so
-/// that a connection that waits holds its session and little else.
-async fn serve<S>(
-    stream: S,
-    carrier: establish::Carrier,
-    timeout: std::time::Duration,
-    arrived: Arrived,
-    shared: Arc<Shared>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let (id, address) = (arrived.id, arrived.address);
-    let opened = Box::pin(open(stream, carrier, timeout, arrived, &shared)).await;
-    let Some((mut session, guards)) = opened else {
-        return;
-    };
-    let end = (&mut *session).await;
-    drop(guards);
-    session.release();
-    on_end(id, address, &end, &shared);
-    let stream = session.into_stream();
-    Box::pin(linger(stream, end)).await;
 }
 
 /// The handshake, and the session that comes of it with what it is registered under.
@@ -115,17 +146,18 @@ async fn open<S>(
     mut stream: S,
     carrier: establish::Carrier,
     timeout: std::time::Duration,
-    arrived: Arrived,
-    shared: &Arc<Shared>,
-) -> Option<(Box<Session<S>>, (Membership, LibraryGuard))>
+    newcomer: Newcomer,
+    shared: Arc<Shared>,
+) -> Option<Running<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let Arrived {
+    let Newcomer {
         id,
         address,
         unauthenticated,
-    } = arrived;
+    } = newcomer;
+    let shared = &shared;
     let handshake = async {
         tokio::select! {
             biased;

@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use kv_proto::AssemblerLimits;
+use kv_proto::{AssemblerLimits, Capabilities, ServerSettings, SuiteList, limits::SessionLimits};
 use kv_service::{Quota, QuotaConfig, Thresholds};
 
-use crate::config::{self, Config, RateLimit, RateLimits};
+use crate::config::{self, Compression, Config, RateLimit, RateLimits};
 
 /// What the process may hold in all: the store's limit, or a share of the machine's memory.
 pub(crate) fn memory_bytes(config: &Config) -> usize {
@@ -52,5 +52,29 @@ pub(crate) fn assembler_limits(limits: &config::Limits) -> AssemblerLimits {
         rate_bytes_per_second_min: u64::try_from(limits.min_receive_rate_bytes.get())
             .unwrap_or(u64::MAX),
         rate_window_ms: ms(limits.receive_rate_window),
+    }
+}
+
+/// What the native handshake offers, without the key of version 1.
+pub(crate) fn handshake_settings(config: &Config) -> ServerSettings {
+    let limits = &config.limits;
+    let number = |n: std::num::NonZeroUsize| u32::try_from(n.get()).unwrap_or(u32::MAX);
+    let capabilities = match config.protocol.compression {
+        Compression::Off => Capabilities::NONE,
+        Compression::Lz4 => Capabilities::LZ4,
+    };
+    ServerSettings {
+        suites: SuiteList::new(&config.protocol.suites),
+        capabilities,
+        limits: SessionLimits {
+            frame_bytes_max: number(limits.max_frame_bytes),
+            message_bytes_max: number(limits.max_message_bytes),
+            in_flight_max: number(limits.max_in_flight_per_connection),
+            streams_max: number(limits.max_streams_per_connection),
+            ping_after_ms: u32::try_from(limits.keep_alive_interval.as_millis())
+                .unwrap_or(u32::MAX),
+        },
+        software: concat!("kv-server/", env!("CARGO_PKG_VERSION")).into(),
+        version_1: None,
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Listener {
     shared: Arc<Shared>,
     slots: Arc<Slots>,
     waiting: VecDeque<Waiting>,
+    /// Accepted sockets have their options already.
+    inherited: bool,
     workers: Workers,
     backoff: Backoff,
 }
@@ -46,6 +48,11 @@ struct Waiting {
 impl Listener {
     pub(crate) fn new(socket: TcpListener, shared: Arc<Shared>, workers: Workers) -> Self {
         let limits = &shared.config.limits;
+        let configured = socket::configure(&socket, limits);
+        if let Err(error) = &configured {
+            // They are tried on each connection then, where they matter less than the connection.
+            tracing::debug!(%error, "options of the listening socket");
+        }
         let slots = Slots::new(
             shared.connections_max,
             limits.max_unauthenticated_connections.get(),
@@ -56,6 +63,7 @@ impl Listener {
             slots: Arc::new(slots),
             shared,
             waiting: VecDeque::new(),
+            inherited: socket::INHERITED && configured.is_ok(),
             workers,
             backoff: Backoff::default(),
         }
@@ -90,7 +98,9 @@ impl Listener {
     }
 
     fn on_accepted(&mut self, stream: TcpStream, address: SocketAddr) {
-        if let Err(error) = socket::configure(&stream, &self.shared.config.limits) {
+        if !self.inherited
+            && let Err(error) = socket::configure(&stream, &self.shared.config.limits)
+        {
             // The peer is gone already, or the system lacks an option; the connection may still work.
             tracing::debug!(peer = %address, %error, "socket options");
         }
@@ -141,25 +151,34 @@ impl Listener {
         let arrived = Arrived {
             id,
             address: Some(address),
+            place: Some(place),
             unauthenticated: Some(unauthenticated),
         };
         let tls = shared.config.native.tls;
+        if self.workers.are_here() {
+            return if tls {
+                let serve = connection::serve_tls(stream, arrived, shared);
+                self.workers.spawn_here(serve);
+            } else {
+                let serve = connection::serve_plain(stream, arrived, shared);
+                self.workers.spawn_here(serve);
+            };
+        }
         // The socket leaves this thread's reactor and joins that of the thread that serves it.
         let Ok(stream) = stream.into_std() else {
             return shared.metrics.closed(ListenerLabel::Native, Closure::Error);
         };
-        let serve = move || async move {
+        let there = move || async move {
             let Ok(stream) = TcpStream::from_std(stream) else {
                 return shared.metrics.closed(ListenerLabel::Native, Closure::Error);
             };
             if tls {
-                connection::serve_tls(stream, arrived, shared).await;
+                Box::pin(connection::serve_tls(stream, arrived, shared)).await;
             } else {
-                connection::serve_plain(stream, arrived, shared).await;
+                Box::pin(connection::serve_plain(stream, arrived, shared)).await;
             }
-            drop(place);
         };
-        self.workers.spawn(serve).await;
+        self.workers.spawn(there).await;
     }
 
     fn refuse_overdue(&mut self) {

@@ -1,19 +1,18 @@
 //! What all connections of a server share.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use kv_proto::{
-    AssemblerLimits, Capabilities, Secret, ServerSettings, SuiteList, limits::SessionLimits,
-};
+use kv_proto::{AssemblerLimits, Secret, ServerSettings};
 use kv_service::{Accountant, KeyRing, LibraryGuard, Metrics, Quotas, Service, Share};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::config::{Compression, Config};
+use crate::config::Config;
 use crate::connection::{BACKUPS_MAX, Peer, Wakes};
 use crate::convert;
 use crate::registry::Registry;
@@ -36,6 +35,8 @@ pub(crate) struct Shared {
     /// What an unknown key id is carried through with: random, made at start.
     pub(crate) decoy: Secret,
     pub(crate) assembler_limits: AssemblerLimits,
+    /// What every handshake offers, without the key of version 1.
+    offered: ServerSettings,
     pub(crate) connections_max: usize,
     pub(crate) started: Instant,
     pub(crate) started_wall: SystemTime,
@@ -76,6 +77,7 @@ impl Shared {
             .map_or(2 * cores, usize::from);
         Self {
             assembler_limits: convert::assembler_limits(&config.limits),
+            offered: convert::handshake_settings(&config),
             quotas: Quotas::new(convert::quotas(&config.rate_limits)),
             live: ArcSwap::from_pointee(config.clone()),
             config,
@@ -112,27 +114,14 @@ impl Shared {
         self.tls_turns.try_acquire().ok()
     }
 
-    /// What the native handshake offers.
-    pub(crate) fn handshake_settings(&self) -> ServerSettings {
-        let limits = &self.config.limits;
-        let number = |n: std::num::NonZeroUsize| u32::try_from(n.get()).unwrap_or(u32::MAX);
-        let capabilities = match self.config.protocol.compression {
-            Compression::Off => Capabilities::NONE,
-            Compression::Lz4 => Capabilities::LZ4,
-        };
-        ServerSettings {
-            suites: SuiteList::new(&self.config.protocol.suites),
-            capabilities,
-            limits: SessionLimits {
-                frame_bytes_max: number(limits.max_frame_bytes),
-                message_bytes_max: number(limits.max_message_bytes),
-                in_flight_max: number(limits.max_in_flight_per_connection),
-                streams_max: number(limits.max_streams_per_connection),
-                ping_after_ms: u32::try_from(limits.keep_alive_interval.as_millis())
-                    .unwrap_or(u32::MAX),
-            },
-            software: concat!("kv-server/", env!("CARGO_PKG_VERSION")).into(),
-            version_1: self.version_1_secret(),
+    /// What the native handshake offers. Only the key of version 1 can change while the server runs.
+    pub(crate) fn handshake_settings(&self) -> Cow<'_, ServerSettings> {
+        match self.version_1_secret() {
+            None => Cow::Borrowed(&self.offered),
+            version_1 => Cow::Owned(ServerSettings {
+                version_1,
+                ..self.offered.clone()
+            }),
         }
     }
 

@@ -2,7 +2,7 @@
 //! core.
 //!
 //! A connection stays on its thread for life, so its wake-ups never cross cores and its buffers stay
-//! warm. `docs/design/0004-one-runtime-per-core.md` has the figures.
+//! warm. `docs/design/0007-one-runtime-per-core.md` has the figures.
 
 use std::io;
 use std::pin::Pin;
@@ -81,6 +81,16 @@ impl Workers {
         })
     }
 
+    /// Whether connections run where they are accepted.
+    pub(crate) const fn are_here(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Runs a connection on the thread and the reactor that accepted it.
+    pub(crate) fn spawn_here(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.here.spawn(task);
+    }
+
     /// Runs a connection on the thread with the fewest.
     pub(crate) async fn spawn<F, T>(&mut self, make: F)
     where
@@ -92,8 +102,7 @@ impl Workers {
             .iter()
             .min_by_key(|lane| lane.open.load(Ordering::Relaxed))
         else {
-            self.here.spawn(make());
-            return;
+            return self.spawn_here(make());
         };
         lane.open.fetch_add(1, Ordering::Relaxed);
         self.shared.open.fetch_add(1, Ordering::SeqCst);

@@ -13,20 +13,13 @@ use kv_proto::{
 use kv_service::{AuthResult, Identity, KeyEntry, Mechanism, Permissions, TlsResult};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::server::TlsStream;
+use zeroize::Zeroizing;
 
 use super::core::{Core, Session0};
 use super::peer::{NewPeer, Peer};
 use super::read_buffer::ReadBuffer;
 use crate::shared::Shared;
 use crate::tls;
-
-/// A connection that was accepted.
-pub(crate) struct Arrived {
-    pub(crate) id: u64,
-    pub(crate) address: Option<SocketAddr>,
-    /// Held until the session is open.
-    pub(crate) unauthenticated: Option<crate::listener::Slot>,
-}
 
 /// What carries the session, and whom the carrier vouches for.
 pub(super) struct Carrier {
@@ -87,7 +80,7 @@ pub(super) async fn begin_tls<S>(
     address: Option<SocketAddr>,
     timeout: Duration,
     shared: &Shared,
-) -> io::Result<(TlsStream<S>, Carrier)>
+) -> io::Result<(Box<TlsStream<S>>, Carrier)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -117,7 +110,8 @@ where
         address,
         certificate: session.peer.map(|peer| peer.identity().clone()),
     };
-    Ok((stream, carrier))
+    // Large, and moved from one owner to the next: by its address.
+    Ok((Box::new(stream), carrier))
 }
 
 async fn accept_tls<S>(
@@ -191,7 +185,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let settings = shared.handshake_settings();
-    let mut handshake = ServerHandshake::new(&settings, carrier.transport, random()?);
+    let settings = settings.as_ref();
+    let mut handshake = ServerHandshake::new(settings, carrier.transport, random()?);
     let lookup = Lookup {
         shared,
         carrier,
@@ -399,12 +394,15 @@ fn random() -> Result<ServerRandom, Failure> {
         session_id: [0; 16],
         x25519: [0; 32],
     };
-    let filled = getrandom::fill(&mut random.nonce)
-        .and_then(|()| getrandom::fill(&mut random.session_id))
-        .and_then(|()| getrandom::fill(&mut random.x25519));
-    filled
-        .map(|()| random)
-        .map_err(|_| Failure::Io(io::ErrorKind::Other))
+    // One call to the system, not one per field.
+    let mut bytes = Zeroizing::new([0; 80]);
+    getrandom::fill(bytes.as_mut()).map_err(|_| Failure::Io(io::ErrorKind::Other))?;
+    let fields = random.nonce.iter_mut();
+    let fields = fields.chain(&mut random.session_id);
+    for (place, byte) in fields.chain(&mut random.x25519).zip(bytes.iter()) {
+        *place = *byte;
+    }
+    Ok(random)
 }
 
 /// Says in the log and the metrics why, and to the peer only what everybody may know.

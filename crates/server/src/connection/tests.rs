@@ -77,6 +77,7 @@ impl Bench {
         let arrived = Arrived {
             id: self.shared.registry.next_id(),
             address: None,
+            place: None,
             unauthenticated: None,
         };
         self.connections
@@ -124,6 +125,23 @@ fn ask(client: &mut Client, key: &[u8], count: u32) {
 }
 
 /// R1, P16: KILL, or memory, ends a connection whether it reads or not.
+#[tokio::test]
+async fn a_connection_that_waits_holds_its_session_and_little_else() {
+    let bench = Bench::new("");
+    let arrived = Arrived {
+        id: 1,
+        address: None,
+        place: None,
+        unauthenticated: None,
+    };
+    let (_near, far) = tokio::io::duplex(1);
+    let task = serve_plain(far, arrived, Arc::clone(&bench.shared));
+    let session = size_of::<super::Session<tokio::net::TcpStream>>();
+    let sizes = (size_of_val(&task), session);
+    // The second is a size that allocators have; a little more would take 256 bytes more.
+    assert!(sizes.0 <= 384 && sizes.1 <= 1_536, "{sizes:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_connection_that_does_not_read_ends_at_once() {
     let mut bench = Bench::new("");
