@@ -15,6 +15,8 @@ use super::pool;
 
 /// Slices handed to one vectored write.
 const SLICES_MAX: usize = 32;
+/// Values that stand elsewhere are sealed until this much waits to leave.
+const SEALED_AHEAD_MAX: usize = 256 * 1024;
 /// Places of frames that an idle connection keeps room for: those of a run.
 const KEPT_PLACES: usize = 64;
 /// Bytes that have left and may stand in front of what waits.
@@ -95,7 +97,8 @@ impl Outbox {
         }
     }
 
-    /// Seals everything appended so far. `sealer` must be the one of this connection: the order here
+    /// Seals what was appended so far, or of large values as many as shall leave next: call it before
+    /// each [`Outbox::poll_flush`]. `sealer` must be the one of this connection: the order here
     /// is the order on the wire.
     pub(super) fn seal(&mut self, sealer: &mut Sealer) {
         if self.unsealed.is_empty() {
@@ -119,12 +122,18 @@ impl Outbox {
     }
 
     /// As [`Outbox::seal`] where some values stand elsewhere: the buffer moves into segments around
-    /// them.
+    /// them, until enough is sealed to keep the socket busy. The rest is sealed when that has left, so
+    /// that the kernel copies values while the cache still has them and the peer verifies the first
+    /// ones while the next ones are signed.
     fn seal_detached(&mut self, sealer: &mut Sealer) {
         let mut buf = std::mem::take(&mut self.buf);
-        let unsealed = std::mem::take(&mut self.unsealed);
-        let mut from = 0;
+        let mut unsealed = std::mem::take(&mut self.unsealed);
+        let (mut from, mut done) = (0, 0);
         for (index, start) in unsealed.iter().enumerate() {
+            if self.segment_bytes >= SEALED_AHEAD_MAX {
+                break;
+            }
+            done = index + 1;
             let end = unsealed.get(index + 1).copied().unwrap_or(buf.len());
             let Some(front) = buf.get_mut(..end) else {
                 continue;
@@ -136,6 +145,7 @@ impl Outbox {
             let Some((_, value)) = self.detached.pop_front() else {
                 continue;
             };
+            self.detached_bytes -= value.len();
             // Only suite 2 refuses, and its values are never detached.
             let sealed = sealer.seal_detached(front, *start, &value);
             debug_assert!(sealed.is_ok());
@@ -145,9 +155,17 @@ impl Outbox {
             self.push(Segment::Shared(value));
             from = end;
         }
+        // What is not sealed keeps its order behind the segments.
+        unsealed.drain(..done);
+        for start in &mut unsealed {
+            *start = start.saturating_sub(from);
+        }
+        for (index, _) in &mut self.detached {
+            *index = index.saturating_sub(done);
+        }
+        self.unsealed = unsealed;
         self.buf
             .extend_from_slice(buf.get(from..).unwrap_or_default());
-        self.detached_bytes = 0;
         pool::give_output(buf);
     }
 
@@ -169,6 +187,20 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Whether every frame is sealed.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.unsealed.is_empty()
+    }
+
+    /// Whether something sealed waits. While frames lack their tag, what is sealed is in segments.
+    fn may_write(&self) -> bool {
+        if self.is_sealed() {
+            !self.is_empty()
+        } else {
+            !self.segments.is_empty()
+        }
+    }
+
     /// Memory held: what waits, and room that is not used.
     pub(super) fn held_bytes(&self) -> usize {
         self.segment_bytes + self.buf.capacity() + self.detached_bytes
@@ -182,7 +214,7 @@ impl Outbox {
         stream: &mut S,
     ) -> Poll<io::Result<usize>> {
         let mut total = 0;
-        while !self.is_empty() {
+        while self.may_write() {
             let written = match self.poll_write(cx, stream) {
                 Poll::Ready(written) => written?,
                 Poll::Pending if total > 0 => break,
@@ -207,11 +239,8 @@ impl Outbox {
             return stream.poll_write(cx, self.buf.get(self.sent..).unwrap_or_default());
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let pieces = self
-            .segments
-            .iter()
-            .map(Segment::as_slice)
-            .chain(std::iter::once(self.buf.as_slice()));
+        let tail = self.is_sealed().then_some(self.buf.as_slice());
+        let pieces = self.segments.iter().map(Segment::as_slice).chain(tail);
         let mut used = 0;
         for (index, (place, piece)) in slices.iter_mut().zip(pieces).enumerate() {
             let from = if index == 0 { self.sent } else { 0 };
@@ -322,6 +351,7 @@ mod tests {
         };
         let writer = async {
             while !outbox.is_empty() {
+                outbox.seal(&mut sealer);
                 std::future::poll_fn(|cx| outbox.poll_flush(cx, &mut near))
                     .await
                     .unwrap();
@@ -340,6 +370,61 @@ mod tests {
         }
         assert!(input.is_empty());
         outbox.release_if_empty();
+    }
+
+    /// Large values are signed as they leave, not all of them before the first.
+    #[test]
+    fn large_values_are_sealed_a_little_ahead_of_the_socket() {
+        let (mut sealer, mut opener) = keys(Suite::Hmac);
+        let mut outbox = Outbox::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let value = Bytes::from(vec![7; 100_000]);
+        for id in 1..=20 {
+            let head = FrameHead::new(Opcode::Ok, id);
+            outbox.frame_shared(head, &[], &[], value.clone());
+            outbox.frame(head, &[], &[], b"between");
+        }
+        let (expected, mut bytes) = (outbox.len(), Vec::new());
+        while !outbox.is_empty() {
+            let before = outbox.len();
+            outbox.seal(&mut sealer);
+            assert_eq!(outbox.len(), before);
+            assert!(outbox.segment_bytes < SEALED_AHEAD_MAX + 101_000);
+            let mut socket = Gulp(&mut bytes);
+            let left = outbox.poll_flush(&mut cx, &mut socket);
+            assert!(matches!(left, Poll::Ready(Ok(left)) if left > 0));
+        }
+        assert_eq!(bytes.len(), expected);
+        let mut input = bytes.as_mut_slice();
+        for id in 1..=20 {
+            for len in [value.len(), 7] {
+                let frame = opener.next(&mut input).unwrap().unwrap();
+                assert_eq!((frame.request_id(), frame.value().len()), (id, len));
+            }
+        }
+        assert!(input.is_empty());
+    }
+
+    /// Takes everything.
+    struct Gulp<'b>(&'b mut Vec<u8>);
+
+    impl AsyncWrite for Gulp<'_> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.get_mut().0.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
     }
 
     /// Takes so many bytes at each write.

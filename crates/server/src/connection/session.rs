@@ -278,7 +278,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .instant
             .saturating_duration_since(self.timers.keys_since);
         let old = age.as_millis() >= u128::from(kv_proto::limits::KEY_AGE_MS_MAX);
-        if self.core.sealer.key_update_due() || old {
+        // Behind what is sealed already, and in front of nothing that is not.
+        let at_rest = self.core.egress.out.is_sealed();
+        if at_rest && (self.core.sealer.key_update_due() || old) {
             self.timers.keys_since = self.core.instant;
             let out = self.core.egress.out.sealed_tail();
             // Version 1 and suite 0 have no keys to move; nothing is written then.
