@@ -11,6 +11,7 @@ use clap::{ArgAction, Args as ClapArgs, CommandFactory, Parser, Subcommand};
 
 use crate::config::{FlagSetting, PrintSources, Sources};
 use crate::exit::Exit;
+use crate::verify::ReportFormat;
 use crate::version::{COMMIT, FEATURES, RUSTC, TARGET, VERSION};
 
 const EXAMPLES: &str = "\
@@ -71,11 +72,11 @@ pub(crate) struct Args {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Log")]
 struct LogArgs {
-    /// More log; twice for everything.
+    /// More log, -q for less; twice for everything.
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Less log; twice for errors only.
-    #[arg(short, long, action = ArgAction::Count)]
+    #[arg(short, long, action = ArgAction::Count, hide_short_help = true)]
     quiet: u8,
     /// auto, human or json.
     #[arg(long, value_name = "FORMAT", hide_short_help = true)]
@@ -118,6 +119,12 @@ enum Command {
         #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
         timeout_ms: u64,
     },
+    /// Check the data directory of a server that is stopped: exit code 0 or 5.
+    Verify {
+        /// How the report looks.
+        #[arg(long, value_name = "FORMAT", default_value = "human")]
+        format: ReportFormat,
+    },
 }
 
 /// What to do.
@@ -138,6 +145,8 @@ pub enum Action {
         /// How long to wait.
         timeout: Duration,
     },
+    /// Check a data directory.
+    Verify(ReportFormat),
 }
 
 /// What the command line asks for.
@@ -200,6 +209,7 @@ impl Args {
             Some(Command::Healthcheck { timeout_ms }) => Action::Healthcheck {
                 timeout: Duration::from_millis(*timeout_ms),
             },
+            Some(Command::Verify { format }) => Action::Verify(*format),
             None => self.inspect.action(),
         };
         let flags = self.flags()?;
@@ -357,6 +367,8 @@ mod tests {
         let timeout = Duration::from_millis(5);
         let healthcheck = action(&["healthcheck", "--timeout-ms", "5"]).unwrap();
         assert_eq!(healthcheck, Action::Healthcheck { timeout });
+        let verify = action(&["verify", "--format", "json", "--data-dir", "d"]).unwrap();
+        assert_eq!(verify, Action::Verify(ReportFormat::Json));
         for wrong in [
             &["--sources"][..],
             &["--check-config", "--print-config"],
@@ -364,6 +376,7 @@ mod tests {
             &["--nonsense"],
             &["--set", "no-equals"],
             &["healthcheck", "--timeout-ms", "0"],
+            &["verify", "--format", "xml"],
         ] {
             let error = action(wrong).unwrap_err();
             assert_eq!(

@@ -8,6 +8,7 @@ pub mod tls;
 
 mod admin;
 mod args;
+mod banner;
 mod connection;
 mod control;
 mod convert;
@@ -26,15 +27,17 @@ mod registry;
 mod reload;
 mod server;
 mod shared;
+mod verify;
 mod version;
 mod workers;
 
 pub use args::{Action, Invocation};
 pub use control::{Command, Control};
 pub use ending::Stopped;
-pub use engine::EngineError;
+pub use engine::{EngineError, Opened};
 pub use exit::Exit;
 pub use program::program;
 pub use reload::Reloader;
 pub use server::{Server, StartError};
+pub use verify::ReportFormat;
 pub use version::{COMMIT, VERSION};

@@ -1,6 +1,6 @@
 //! The program around a server: configuration, log, runtime, signals, exit code.
 //!
-//! Order: configuration, log, warnings, keys, sockets, certificates; then the addresses are told and
+//! Order: configuration, log, warnings, keys, store, certificates, sockets; then the addresses are told and
 //! the server serves until a signal. What goes wrong before that is told on stderr in words, after it
 //! in the log.
 
@@ -15,11 +15,10 @@ use crate::args::{Action, Invocation};
 use crate::config::{self, Config, Loaded, Sources};
 use crate::control::{Command, Control};
 use crate::ending::Stopped;
-use crate::engine::EngineError;
 use crate::exit::Exit;
 use crate::keys::{self, Keys, KeysError};
 use crate::server::{Server, StartError};
-use crate::{health_check, log, version};
+use crate::{banner, health_check, log, verify};
 
 /// Does what the command line asks for.
 #[must_use]
@@ -32,6 +31,7 @@ pub fn program(invocation: Invocation) -> Exit {
         Action::Serve
         | Action::CheckConfig
         | Action::PrintConfig(_)
+        | Action::Verify(_)
         | Action::Healthcheck { .. } => {}
     }
     let loaded = match config::load(&sources) {
@@ -44,6 +44,7 @@ pub fn program(invocation: Invocation) -> Exit {
     match action {
         Action::PrintConfig(sources) => print(&loaded.print(sources)),
         Action::CheckConfig => check(&loaded),
+        Action::Verify(format) => verify::verify(&loaded.config, format),
         Action::Healthcheck { timeout } => health_check::ask(&loaded.config, timeout),
         _ => serve(loaded, sources_again),
     }
@@ -127,7 +128,7 @@ async fn run(config: Config, sources: Sources) -> Exit {
             return exit_of(&error);
         }
     };
-    banner(&server, began);
+    banner::tell(&server, began);
     let server = server.on_reload(Arc::new(move || read_again(&sources)));
     let mut tasks = JoinSet::new();
     tasks.spawn(signals.forward(server.control()));
@@ -161,7 +162,7 @@ fn read_again(sources: &Sources) -> Result<(Config, Keys), String> {
 }
 
 /// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -175,59 +176,15 @@ fn words(error: &dyn std::error::Error) -> String {
     text
 }
 
-const fn exit_of(error: &StartError) -> Exit {
+fn exit_of(error: &StartError) -> Exit {
     match error {
         StartError::Bind { .. } => Exit::Bind,
         StartError::Keys(KeysError::File { .. } | KeysError::Dev(_) | KeysError::Name(_))
         | StartError::KeyRing(_)
-        | StartError::Tls(_)
-        | StartError::Engine(EngineError::NotYet) => Exit::Config,
+        | StartError::Tls(_) => Exit::Config,
+        StartError::Engine(error) => error.exit(),
         StartError::Random | StartError::Threads(_) => Exit::Failure,
     }
-}
-
-/// Where it listens and how it is set up, one line each.
-fn banner(server: &Server, began: Instant) {
-    let config = server.config();
-    if let Ok(address) = server.native_address() {
-        let tls = config.native.tls;
-        tracing::info!(listener = "native", %address, tls, "listening");
-    }
-    if let Some(address) = server.admin_address() {
-        tracing::info!(listener = "admin", %address, "listening");
-    }
-    if let Some((path, made)) = server.dev_key() {
-        let path = path.display();
-        if made {
-            tracing::info!(%path, "made the key `dev` for clients on this account");
-        } else {
-            tracing::info!(%path, "clients on this account use the key `dev`");
-        }
-    }
-    let connections = server.connections_max();
-    let (worst_case, memory_limit) = server.memory_plan();
-    if worst_case > memory_limit {
-        tracing::warn!(
-            worst_case_bytes = worst_case,
-            memory_limit_bytes = memory_limit,
-            connections_max = connections,
-            "peers at all their limits would hold more than the server plans to: connections x (32 KiB + \
-             limits.max_frame_bytes + limits.output_hard_bytes) + limits.max_partial_bytes; it refuses \
-             work and sheds connections before that (docs/operating/limits.md)"
-        );
-    }
-    tracing::info!(
-        version = version::VERSION,
-        commit = version::COMMIT,
-        engine = config.storage.engine.name(),
-        durability = config.storage.durability_name(),
-        keys = server.keys_stored(),
-        start_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-        connections_max = connections,
-        worst_case_bytes = worst_case,
-        memory_limit_bytes = memory_limit,
-        "ready"
-    );
 }
 
 /// The signals a server listens to.

@@ -21,7 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::config::Config;
 use crate::control::Control;
 use crate::ending::{self, Stopped};
-use crate::engine::{self, EngineError};
+use crate::engine::{self, EngineError, Made, Opened};
 use crate::health::Health;
 use crate::keys::{Keys, KeysError};
 use crate::listener::{self, Listener};
@@ -77,16 +77,24 @@ pub struct Server {
     control: Control,
     reloader: Option<Arc<Reloader>>,
     dev_key: Option<(std::path::PathBuf, bool)>,
+    opened: Option<Opened>,
 }
 
 impl Server {
-    /// Loads keys and certificates and binds every listener. Call within a tokio runtime.
+    /// Opens the store, loads certificates and binds every listener. Blocks while the store recovers.
+    /// Call within a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left behind but a key file that was made.
     pub fn bind(config: Config, keys: Keys) -> Result<Self, StartError> {
-        let engine = engine::make(&config)?;
-        Self::bind_with_engine(config, keys, engine)
+        let Made { engine, opened } = engine::make(&config)?;
+        match Self::bind_with_engine(config, keys, Arc::clone(&engine)) {
+            Ok(server) => Ok(Self { opened, ..server }),
+            Err(error) => {
+                engine.close();
+                Err(error)
+            }
+        }
     }
 
     /// As [`Server::bind`], with an engine of the caller's.
@@ -148,6 +156,7 @@ impl Server {
             control: Control::default(),
             reloader: None,
             dev_key: dev,
+            opened: None,
         })
     }
 
@@ -199,6 +208,12 @@ impl Server {
         self.dev_key
             .as_ref()
             .map(|(path, made)| (path.as_path(), *made))
+    }
+
+    /// The data directory that was opened, when the configuration asked for one.
+    #[must_use]
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
     }
 
     /// Connections the server can hold, under the limit of file descriptors.

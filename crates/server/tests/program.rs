@@ -218,6 +218,11 @@ fn a_first_start_makes_a_key_answers_operators_and_stops_at_a_signal() {
     let server = Running::start(state.path());
     let key = std::fs::read_to_string(state.path().join("kv/dev.key")).unwrap();
     assert_eq!(key.trim().len(), 64);
+    let data = std::fs::metadata(state.path().join("kv/data")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o777,
+        0o700
+    );
     drop(TcpStream::connect(server.native).unwrap());
 
     assert!(server.get("/livez").starts_with("HTTP/1.1 200"));
@@ -231,6 +236,8 @@ fn a_first_start_makes_a_key_answers_operators_and_stops_at_a_signal() {
         "kv_requests_total{",
         "kv_memory_limit_bytes ",
         "kv_keys 0",
+        "kv_storage_health{state=\"good\"} 1",
+        "kv_wal_fsync_duration_seconds_bucket{",
     ] {
         assert!(
             metrics.lines().any(|line| line.starts_with(family)),

@@ -92,8 +92,8 @@ impl Written {
     }
 }
 
-/// A TOML basic string.
-pub(super) fn quoted(text: &str) -> String {
+/// A TOML basic string, which is a JSON string too.
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -146,14 +146,14 @@ fn nibble(digit: u8) -> u8 {
 }
 
 #[cfg(unix)]
-pub(super) fn loose_mode(metadata: &std::fs::Metadata) -> Option<u32> {
+pub(crate) fn loose_mode(metadata: &std::fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o7777;
     (mode & 0o077 != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]
-pub(super) fn loose_mode(_: &std::fs::Metadata) -> Option<u32> {
+pub(crate) fn loose_mode(_: &std::fs::Metadata) -> Option<u32> {
     None
 }
 

@@ -11,7 +11,7 @@ pub(in crate::config) const STORAGE: Section = Section {
         key(
             "engine",
             Kind::Word(&["disk", "memory", "postgres"]),
-            Text("memory"),
+            Text("disk"),
             "disk: entries outlive the process, and may be more than fit in memory. memory: a cache;\n\
              nothing outlives the process. postgres is not yet available.",
         ),
@@ -43,7 +43,7 @@ pub(in crate::config) const STORAGE: Section = Section {
         key(
             "cache_bytes",
             size(8 << 20, 1 << 46),
-            Absent("\"1GiB\""),
+            Absent("\"256MiB\""),
             "Memory of the disk engine for entries that are used. Absent: half of memory_limit_bytes, which\n\
              by default is a quarter of the machine's or the control group's memory.",
         ),
