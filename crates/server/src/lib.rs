@@ -36,6 +36,7 @@ pub use control::{Command, Control};
 pub use ending::Stopped;
 pub use engine::{EngineError, Opened};
 pub use exit::Exit;
+pub use process::begin_with_small_pages;
 pub use program::program;
 pub use reload::Reloader;
 pub use server::{Server, StartError};

@@ -5,5 +5,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> kv_server::Exit {
+    kv_server::begin_with_small_pages();
     kv_server::program(kv_server::Invocation::from_process())
 }

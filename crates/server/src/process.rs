@@ -1,10 +1,11 @@
-//! The process as the system sees it: descriptors, memory, time.
+//! The process as the system sees it: descriptors, memory, pages, time.
 //!
 //! Reads `/proc` and the control group, where they exist; what cannot be read is absent, and whoever
 //! asks has an answer for that. Invariant: nothing here fails.
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kv_service::ProcessSample;
 
@@ -13,6 +14,37 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The limit when neither the machine nor the control group says how much memory there is.
 const MEMORY_FALLBACK: NonZeroUsize = NonZeroUsize::MIN.saturating_add((1 << 30) - 1);
+
+/// So much in the store is worth huge pages: below it they would be most of the process.
+pub(crate) const HUGE_PAGES_FROM: u64 = 8 << 20;
+
+/// This process keeps its memory in small pages, for now.
+static SMALL_PAGES: AtomicBool = AtomicBool::new(false);
+
+/// Keeps the memory of this process in small pages until there is enough in the store. Call it first
+/// of all: what has been touched before stays as it is. `docs/design/0006-pages-of-memory.md` has the
+/// figures.
+pub fn begin_with_small_pages() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{disable_transparent_huge_pages, transparent_huge_pages_are_disabled};
+        // Where they are off already, that is somebody's decision and stays.
+        if transparent_huge_pages_are_disabled() == Ok(false) {
+            let disabled = disable_transparent_huge_pages(true).is_ok();
+            SMALL_PAGES.store(disabled, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Lets the system back memory with huge pages from now on, if it did not for our sake.
+pub(crate) fn allow_huge_pages() {
+    if SMALL_PAGES.swap(false, Ordering::Relaxed) {
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::thread::disable_transparent_huge_pages(false) {
+            tracing::debug!(%error, "memory stays in small pages");
+        }
+    }
+}
 
 /// How many file descriptors the process may open.
 #[must_use]
@@ -98,6 +130,23 @@ mod tests {
             Some(16_384)
         );
         assert_eq!(total_memory("nothing"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn huge_pages_wait_for_the_store_and_stay_off_where_they_were_off() {
+        use rustix::thread::{disable_transparent_huge_pages, transparent_huge_pages_are_disabled};
+        let off = || transparent_huge_pages_are_disabled().unwrap();
+        disable_transparent_huge_pages(false).unwrap();
+        begin_with_small_pages();
+        assert!(off());
+        allow_huge_pages();
+        assert!(!off());
+        disable_transparent_huge_pages(true).unwrap();
+        begin_with_small_pages();
+        allow_huge_pages();
+        assert!(off());
+        disable_transparent_huge_pages(false).unwrap();
     }
 
     #[cfg(target_os = "linux")]

@@ -352,6 +352,9 @@ async fn upkeep(shared: Arc<Shared>, stop: CancellationToken) {
         }
         sweeper.step(&shared.service, shared.service.now());
         let stored = shared.service.stats().memory_bytes;
+        if stored >= crate::process::HUGE_PAGES_FROM {
+            crate::process::allow_huge_pages();
+        }
         shared
             .accountant
             .set_stored(usize::try_from(stored).unwrap_or(usize::MAX));
