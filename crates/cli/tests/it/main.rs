@@ -6,6 +6,7 @@
     reason = "a test may fail"
 )]
 
+mod backup;
 mod bulk;
 mod certs;
 mod conditions;
