@@ -1,7 +1,7 @@
 //! Socket options, all through socket2.
 //!
 //! Linux gives an accepted socket the options of the one that listens, so they are set once, there,
-//! and not with five system calls per connection. Elsewhere they are set on each.
+//! and not with six system calls per connection. Elsewhere they are set on each.
 
 use std::io;
 use std::net::SocketAddr;
