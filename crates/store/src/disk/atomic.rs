@@ -2,7 +2,7 @@
 //! will have done, allocate everything, and only then stage and apply. The records of a batch are
 //! staged under one hold of the stage: the log has all of them or none.
 
-use super::shard::{Call, Known, Shard, absent, is_live, make};
+use super::shard::{Call, Known, Shard, absent, is_live};
 use super::slow::is_blind;
 use super::stage::Stage;
 use super::store::{Store, illegal, is_legal};
@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
                 if call.common.full.load(Ordering::Relaxed) {
                     return Err(failed(StoreError::DiskFull));
                 }
-                let entry = make(key, &write, version, current).map_err(failed)?;
+                let entry = write.entry(key, version, current).map_err(failed)?;
                 self.bytes += entry.bytes();
                 Step::Put {
                     entry,

@@ -12,7 +12,8 @@
 use super::counters::add;
 use super::open::WINDOW_BLOB;
 use super::rounds::Next;
-use super::shard::{Call, Common, Shard, There, is_live};
+use super::settle::There;
+use super::shard::{Call, Common, Shard, is_live};
 use super::store::Store;
 use crate::table::Mark;
 use crate::{Entry, Now, Op, Position};

@@ -12,12 +12,8 @@ use crate::table::{
     Body, Budget, Contents, Directory, EntryBox, Mark, Order, Plan, Seed, Table, Write, is_due,
     key_bytes, plan,
 };
-use crate::{Entry, Now, Op, Outcome, Position, Sink, StoreError, Value};
-use std::sync::Arc;
+use crate::{Now, Op, Outcome, Position, Sink, StoreError, Value};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Entries the hand of the eviction clock passes for one write at most.
-const EVICTION_STEPS: usize = 64;
 
 /// What all shards share.
 pub(super) struct Common {
@@ -58,7 +54,7 @@ pub(super) struct Shard {
     pub(super) evicted: u64,
     /// How many entries became clean: whoever read the base before may have read too early.
     pub(super) cleaned: u64,
-    hand: usize,
+    pub(super) hand: usize,
 }
 
 /// What the table knows of a key.
@@ -70,16 +66,6 @@ pub(super) enum Known {
     Nothing,
     /// What the base knows.
     Unknown,
-}
-
-/// What the base has of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum There {
-    Nothing,
-    /// An entry that never expires.
-    Plain,
-    /// One that does.
-    Expiring,
 }
 
 impl Shard {
@@ -247,7 +233,7 @@ impl Shard {
         let live = lent.filter(|entry| is_live(entry, call.now));
         let was_live = live.is_some();
         let current = live.as_ref().map(|entry| entry.entry());
-        let made = make(key, write, stage.last() + 1, current);
+        let made = write.entry(key, stage.last() + 1, current);
         let made = made.and_then(|entry| {
             let room = matches!(known, Known::At(_)) || self.make_room(call, 1).is_ok();
             if room {
@@ -277,7 +263,7 @@ impl Shard {
     }
 
     #[inline]
-    fn at(&self, known: Known) -> Option<usize> {
+    pub(super) fn at(&self, known: Known) -> Option<usize> {
         match known {
             Known::At(at) => Some(at),
             Known::Nothing | Known::Unknown => None,
@@ -390,179 +376,6 @@ impl Shard {
         }
         old
     }
-
-    /// Puts what the base has into the table, unless the table knows better by now. `cleaned` is
-    /// what the shard's counter was before the base was asked: says no when entries have become
-    /// clean since, so that the base may have been read too early.
-    pub(super) fn load(
-        &mut self,
-        call: Call<'_>,
-        key: &[u8],
-        stored: Option<&Entry<'_>>,
-        cleaned: u64,
-    ) -> Result<bool, StoreError> {
-        if self.table.find(call.hash, key).is_some() {
-            return Ok(true);
-        }
-        if self.cleaned != cleaned {
-            return Ok(false);
-        }
-        let mut entry = match stored {
-            Some(stored) => EntryBox::new(
-                key,
-                &Contents {
-                    // Copied: what the base lends may be a part of something larger.
-                    value: Value::Inline(stored.value.as_slice()),
-                    version: stored.version,
-                    expires_at: stored.expires_at,
-                    content_type: stored.content_type,
-                },
-            )?,
-            None => absent(key, 0)?,
-        };
-        entry.set(Mark::Referenced, true);
-        entry.set(Mark::Stored, stored.is_some());
-        entry.set(
-            Mark::Plain,
-            stored.is_some_and(|stored| stored.expires_at.is_none()),
-        );
-        self.make_room(call, 1)?;
-        // What is asked for is shown, also when memory is short: the next one evicts it. Who has
-        // been here before needs several together and must not evict one for the other.
-        if !call.patient {
-            self.has_space(call, entry.bytes(), None);
-        }
-        let _unbounded = call.common.budget.reserve(entry.bytes());
-        let refused = self.table.insert(call.hash, entry);
-        debug_assert!(refused.is_ok(), "room was made");
-        Ok(true)
-    }
-
-    /// The keys of dirty entries.
-    pub(super) fn dirty_keys(&self) -> Vec<Box<[u8]>> {
-        let dirty = self.table.iter().filter(|entry| entry.has(Mark::Dirty));
-        dirty.map(|entry| entry.key().into()).collect()
-    }
-
-    /// Removes a clean entry.
-    pub(super) fn forget(&mut self, call: Call<'_>, at: usize) {
-        if let Some(entry) = self.table.remove(at) {
-            debug_assert!(
-                !entry.has(Mark::Dirty),
-                "a dirty entry is the only one there is"
-            );
-            call.common.budget.release(entry.bytes());
-        }
-    }
-
-    /// Notes what the base has of `key` now: the state with `version`. One that stands for
-    /// nothing, or has expired, leaves the table.
-    pub(super) fn clean(&mut self, call: Call<'_>, key: &[u8], version: u64, now_there: There) {
-        let removed = now_there == There::Nothing;
-        let mut expired = 0;
-        self.cleaned += 1;
-        let Some(at) = self.table.find(call.hash, key) else {
-            return;
-        };
-        let changed = self.table.change(at, |entry| {
-            let before = Dirt::of(entry);
-            entry.set(Mark::Stored, !removed);
-            entry.set(Mark::Plain, now_there == There::Plain);
-            entry.set(Mark::Unsure, false);
-            let carried = entry.has(Mark::Dirty) && entry.entry().version == version;
-            if carried && removed && !entry.has(Mark::Absent) {
-                expired += 1;
-            }
-            if carried {
-                entry.set(Mark::Dirty, false);
-            }
-            (before, Dirt::of(entry), carried)
-        });
-        let Some((before, after, carried)) = changed else {
-            return;
-        };
-        self.dirt -= before;
-        self.dirt += after;
-        self.expired += expired;
-        if !carried {
-            return;
-        }
-        if let Some(order) = &mut self.order {
-            order.remove(key);
-            call.common.budget.release(key_bytes(key));
-        }
-        if removed {
-            self.forget(call, at);
-        }
-    }
-
-    /// Whether `bytes` more may be taken, after making space if need be, but not with the entry at
-    /// `keep`.
-    fn has_space(&mut self, call: Call<'_>, bytes: usize, keep: Option<usize>) -> bool {
-        let limit = call.common.limit_bytes;
-        let over = |budget: &Budget| budget.used() + bytes as u64 > limit;
-        if !over(&call.common.budget) {
-            return true;
-        }
-        for _ in 0..EVICTION_STEPS {
-            if !self.step_hand(call, keep) {
-                break;
-            }
-            if !over(&call.common.budget) {
-                return true;
-            }
-        }
-        let slack = if call.patient { limit / 4 } else { limit / 16 };
-        if call.common.budget.used() + bytes as u64 <= limit + slack || call.patient {
-            return true;
-        }
-        call.common.stalls.fetch_add(1, Ordering::Relaxed);
-        false
-    }
-
-    /// Moves the hand of the eviction clock over one entry. Says no when there is none to pass.
-    fn step_hand(&mut self, call: Call<'_>, keep: Option<usize>) -> bool {
-        let slots = self.table.slots().len();
-        for _ in 0..slots {
-            if self.hand >= slots {
-                self.hand = 0;
-            }
-            let at = self.hand;
-            self.hand += 1;
-            let Some(entry) = self.table.get(at) else {
-                continue;
-            };
-            if entry.has(Mark::Dirty) || keep == Some(at) {
-                return true;
-            }
-            if entry.has(Mark::Referenced) {
-                self.table
-                    .change(at, |entry| entry.set(Mark::Referenced, false));
-            } else {
-                self.forget(call, at);
-                self.evicted += 1;
-            }
-            return true;
-        }
-        false
-    }
-
-    /// Sees to it that `more` entries can be inserted.
-    pub(super) fn make_room(&mut self, call: Call<'_>, more: usize) -> Result<(), StoreError> {
-        if self.table.has_room(more) {
-            return Ok(());
-        }
-        let budget = &call.common.budget;
-        let slots = self.table.roomier(more)?;
-        budget.reserve(slots.bytes())?;
-        let seed = call.common.seed;
-        let former = self.table.rebuild(slots, |key| seed.hash(key));
-        call.common
-            .directory
-            .publish(call.shard, Arc::clone(self.table.slots()));
-        budget.release(former.bytes());
-        Ok(())
-    }
 }
 
 /// Whether an entry of the table can be seen.
@@ -582,20 +395,4 @@ pub(super) fn absent(key: &[u8], version: u64) -> Result<EntryBox, StoreError> {
     let mut entry = EntryBox::new(key, &contents)?;
     entry.set(Mark::Absent, true);
     Ok(entry)
-}
-
-/// Allocates the entry that `write` makes of `current`.
-pub(super) fn make(
-    key: &[u8],
-    write: &Write<'_>,
-    version: u64,
-    current: Option<Entry<'_>>,
-) -> Result<EntryBox, StoreError> {
-    let contents = Contents {
-        value: write.body.value(current),
-        version,
-        expires_at: write.expires_at,
-        content_type: write.content_type,
-    };
-    EntryBox::new(key, &contents)
 }

@@ -6,7 +6,7 @@
 
 use super::MemoryEngine;
 use super::evict::{TRIES, keys_of};
-use super::shard::{Call, Hindrance, Shard, Want, make};
+use super::shard::{Call, Hindrance, Shard, Want};
 use crate::table::{EntryBox, Plan, Reply, is_due, legal_key, plan, shard_of};
 use crate::{Atomic, Eviction, Now, Op, Outcome, Position, Sink, StoreError};
 use parking_lot::MutexGuard;
@@ -210,7 +210,9 @@ impl<'a> Draft<'a> {
             Plan::Answer(refusal) => return Err(refusal),
             Plan::Remove { previous } => (Step::Remove { previous }, 0),
             Plan::Write(write) => {
-                let entry = make(key, &write, version, current).map_err(Outcome::Failed)?;
+                let entry = write
+                    .entry(key, version, current)
+                    .map_err(Outcome::Failed)?;
                 let mut bytes = entry.bytes();
                 if current.is_none() {
                     bytes += shard.order_bytes(key);

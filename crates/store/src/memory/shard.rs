@@ -7,7 +7,7 @@ use crate::table::{
     Body, Budget, Contents, Directory, EntryBox, Lent, Mark, Order, Plan, Seed, Table, Write,
     is_due, key_bytes, plan,
 };
-use crate::{Entry, Eviction, Now, Op, Outcome, Position, Sink, StoreError};
+use crate::{Eviction, Now, Op, Outcome, Position, Sink, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -289,7 +289,7 @@ impl Shard {
         let old_bytes = old.as_ref().map_or(0, |entry| entry.bytes());
         let expires = old.as_ref().and_then(|entry| entry.expires_at());
         let held_expiring = expires.map_or(0, |_| old_bytes);
-        let new = make(key, write, version, old.as_ref().map(|entry| entry.entry()))?;
+        let new = write.entry(key, version, old.as_ref().map(|entry| entry.entry()))?;
         let new_bytes = new.bytes();
         let mut more = new_bytes.saturating_sub(old_bytes);
         if at.is_none() {
@@ -389,20 +389,4 @@ impl Shard {
         self.hand = 0;
         Ok(())
     }
-}
-
-/// Allocates the entry that `write` makes of `current`.
-pub(super) fn make(
-    key: &[u8],
-    write: &Write<'_>,
-    version: u64,
-    current: Option<Entry<'_>>,
-) -> Result<EntryBox, StoreError> {
-    let contents = Contents {
-        value: write.body.value(current),
-        version,
-        expires_at: write.expires_at,
-        content_type: write.content_type,
-    };
-    EntryBox::new(key, &contents)
 }

@@ -3,7 +3,8 @@
 //! Changes nothing, so that an atomic batch can decide everything before it applies anything.
 
 use super::decimal::Decimal;
-use crate::{Condition, Entry, Expiry, Op, Outcome, Value};
+use super::{Contents, EntryBox};
+use crate::{Condition, Entry, Expiry, Op, Outcome, StoreError, Value};
 use std::num::NonZeroU64;
 
 /// What an operation will do.
@@ -24,6 +25,24 @@ pub(crate) struct Write<'a> {
     pub(crate) content_type: u8,
     pub(crate) expires_at: Option<NonZeroU64>,
     pub(crate) reply: Reply,
+}
+
+impl Write<'_> {
+    /// Allocates the entry that this makes of `current`.
+    pub(crate) fn entry(
+        &self,
+        key: &[u8],
+        version: u64,
+        current: Option<Entry<'_>>,
+    ) -> Result<EntryBox, StoreError> {
+        let contents = Contents {
+            value: self.body.value(current),
+            version,
+            expires_at: self.expires_at,
+            content_type: self.content_type,
+        };
+        EntryBox::new(key, &contents)
+    }
 }
 
 /// The bytes to be.
