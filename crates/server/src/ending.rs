@@ -57,9 +57,18 @@ async fn store_failed(service: &Service) -> &'static str {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        tell_troubles(service);
         if let StoreHealth::Failed(why) = service.health() {
+            tell_troubles(service);
             return why;
         }
+    }
+}
+
+/// Logs what the store met since this was asked last: the file or the entry, which no reply names.
+fn tell_troubles(service: &Service) {
+    for trouble in service.troubles() {
+        tracing::error!(trouble, "the store met an error");
     }
 }
 
