@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Copies a directory with all that is below it; `to` is made.
+/// Copies a directory with all that is below it; `to` is made. Zeros at the end of a file become a
+/// hole, as the original may have it.
 ///
 /// # Errors
 /// What reading or writing fails with.
@@ -16,7 +17,11 @@ pub fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             copy_directory(&entry.path(), &target)?;
         } else {
-            fs::copy(entry.path(), target)?;
+            let mut bytes = fs::read(entry.path())?;
+            let len = bytes.len() as u64;
+            bytes.truncate(trimmed(&bytes));
+            fs::write(&target, &bytes)?;
+            cut(&target, len)?;
         }
     }
     Ok(())
@@ -61,7 +66,7 @@ pub fn flip(file: &Path, at: u64, mask: u8) -> io::Result<()> {
     file.write_all(&[byte[0] ^ mask])
 }
 
-/// Cuts a file off.
+/// Cuts a file off; a shorter one becomes longer, with zeros.
 ///
 /// # Errors
 /// What the system refuses it with.
@@ -86,9 +91,13 @@ pub fn garble(file: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// What reading fails with.
 pub fn written(file: &Path) -> io::Result<u64> {
-    let bytes = fs::read(file)?;
+    Ok(trimmed(&fs::read(file)?) as u64)
+}
+
+/// How much is left without the zeros at the end.
+fn trimmed(bytes: &[u8]) -> usize {
     let last = bytes.iter().rposition(|byte| *byte != 0);
-    Ok(last.map_or(0, |at| at as u64 + 1))
+    last.map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]

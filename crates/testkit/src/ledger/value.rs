@@ -5,6 +5,8 @@ use crate::rng::Rng;
 /// The most bytes a value has, and the fewest: the number, and as much again to tell it from any other.
 const VALUE_LEN_MAX: usize = 40_000;
 const VALUE_LEN_MIN: usize = 16;
+/// Behind the number a value repeats this many bytes: a prime, so that no page is like another.
+const PATTERN_LEN: usize = 1_021;
 
 /// The value that write `number` gives to `key`: mostly short, rarely some ten thousand bytes. Keys
 /// that begin with `bulk.` have long ones only, those that begin with `small.` short ones.
@@ -26,10 +28,15 @@ pub fn value_of(key: &[u8], number: u64) -> Vec<u8> {
             _ => rng.below(200),
         }
     };
-    let mut value = number.to_be_bytes().to_vec();
-    while value.len() < len.max(VALUE_LEN_MIN) {
-        value.extend(rng.next().to_be_bytes());
+    let len = len.max(VALUE_LEN_MIN);
+    let mut pattern = Vec::with_capacity(PATTERN_LEN + 8);
+    while pattern.len() < PATTERN_LEN.min(len) {
+        pattern.extend(rng.next().to_be_bytes());
     }
+    pattern.truncate(PATTERN_LEN);
+    let mut value = number.to_be_bytes().to_vec();
+    value.extend(pattern.repeat(len / pattern.len() + 1));
+    value.truncate(len);
     value
 }
 
