@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask ci | lint | tidy | test | bench | fuzz`.
+//! The project's tasks: `cargo xtask ci | lint | tidy | test | bench | crash | fuzz`.
 //!
 //! Owns what is run, in which order and with which flags; a developer and CI run the same thing.
 //! Owns no logic of the product and depends on no crate of ours. Every command is printed before
@@ -14,6 +14,7 @@
 mod bench;
 mod ci;
 mod counts;
+mod crash;
 mod fuzz;
 mod lint;
 mod purity;
@@ -37,6 +38,7 @@ cargo xtask test [ARGS]              all tests and doctests; ARGS go to the test
 cargo xtask bench [ARGS]             release build, then the standard set of kv-bench
 cargo xtask bench --counts           instructions of one small frame, against the baseline
 cargo xtask bench --comparisons      formats, compression, suites, multiplexing; writes the tables
+cargo xtask crash [TEST] [OPTIONS]   kills, power cuts, faults and damage: 1,000 cycles of each
 cargo xtask fuzz --smoke             every fuzz target for a few seconds, and the canary
 cargo xtask fuzz TARGET --time 60s   one fuzz target for a while";
 
@@ -64,6 +66,7 @@ fn run() -> Result<()> {
         ("tidy", []) => tidy::run(&workspace),
         ("test", rest) => test::run(&workspace, rest),
         ("bench", rest) => bench::run(&workspace, rest),
+        ("crash", rest) => crash::run(&workspace, rest),
         ("fuzz", rest) => fuzz::run(&workspace, rest),
         _ => bail!("no such task: {}\n\n{TASKS}", arguments.join(" ")),
     }
