@@ -11,6 +11,7 @@
 )]
 
 mod bounds;
+mod clock;
 mod damage;
 mod directory;
 mod full;
