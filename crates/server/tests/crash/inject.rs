@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use kv_client::{Error, ErrorCode, ErrorKind};
 use kv_testkit::faults::{self, Fault, Injection};
+use kv_testkit::ledger::Change;
 use kv_testkit::rng::Rng;
+use kv_testkit::wait::until;
 
 use crate::bounds::Cycles;
 use crate::kill::new_ledger;
@@ -72,6 +74,13 @@ async fn work(
 ) {
     let mut load = Load::start(&server, ledger, seed, ACKNOWLEDGED_MAX).await;
     load.reached().await;
+    if injection.fault == Fault::NoSpace {
+        // That is no reason to end: there may be room again.
+        resumes(&server, ledger).await;
+        server.kill();
+        load.ended().await;
+        return;
+    }
     if faults::injected(trace) == 0 {
         // The call does not come that often.
         server.kill();
@@ -85,6 +94,27 @@ async fn work(
             outcome.losses.push(format!("a writer was told: {error:?}"));
         }
     }
+}
+
+/// Writes until it is taken; in between it may only be refused for want of room.
+async fn resumes(server: &Server, ledger: &SharedLedger) {
+    let client = server.client().await.unwrap();
+    until(async || {
+        let intent = ledger.lock().begin(&[b"resumed"], Change::Put);
+        match client.set("resumed", intent.value(b"resumed")).await {
+            Ok(reply) => {
+                ledger.lock().acknowledged(&intent, &[reply.version]);
+                Some(())
+            }
+            Err(error) => {
+                assert_eq!(error.code(), Some(ErrorCode::DiskFull), "{error:?}");
+                ledger.lock().refused(&intent);
+                None
+            }
+        }
+    })
+    .await;
+    client.close().await;
 }
 
 /// The process has ended, and its code says that something was wrong.
@@ -187,6 +217,25 @@ async fn a_write_that_fails_ends_the_server_and_loses_nothing() {
     let injection = Injection {
         calls: faults::WRITES,
         fault: Fault::Io,
+        at: 1,
+        paths,
+    };
+    let (injected, losses) = series(&mut cycles, &injection).await;
+    cycles.settle(format_args!("{injected} faults took place"), &losses);
+    assert!(injected > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_without_room_is_made_again_and_the_server_goes_on() {
+    if !faults::has_program("strace") {
+        return;
+    }
+    let paths = written_files().await;
+    let name = "a_write_without_room_is_made_again_and_the_server_goes_on";
+    let mut cycles = Cycles::new(name, 4, 1_000);
+    let injection = Injection {
+        calls: faults::WRITES,
+        fault: Fault::NoSpace,
         at: 1,
         paths,
     };

@@ -31,6 +31,10 @@ pub(crate) async fn run(setup: &Setup, cycles: &mut Cycles, ledger: &SharedLedge
         };
         let found = settle(&server, ledger).await;
         losses.extend(found.into_iter().map(|loss| format!("seed {seed}: {loss}")));
+        if rng.below(8) == 0 {
+            // More than the log takes: the kill may come while entries are moved.
+            bulk(&server, ledger).await;
+        }
         let target = rng.below(ACKNOWLEDGED_MAX) as u64 + 1;
         let mut load = Load::start(&server, ledger, seed, target).await;
         load.reached().await;

@@ -112,14 +112,19 @@ impl Load {
 /// Writes the entries that do not fit in memory.
 pub(crate) async fn bulk(server: &Server, ledger: &SharedLedger) {
     let client = server.client().await.unwrap();
+    let mut writes = JoinSet::new();
     for at in 0..BULK {
-        let intent = ledger
-            .lock()
-            .begin(&[format!("bulk.{at}").as_bytes()], Change::Put);
-        for key in intent.keys() {
-            let reply = within(client.set(key, intent.value(key))).await.unwrap();
+        let (client, ledger) = (client.clone(), Arc::clone(ledger));
+        writes.spawn(async move {
+            let key = format!("bulk.{at}");
+            let intent = ledger.lock().begin(&[key.as_bytes()], Change::Put);
+            let value = intent.value(key.as_bytes());
+            let reply = within(client.set(key, value)).await.unwrap();
             ledger.lock().acknowledged(&intent, &[reply.version]);
-        }
+        });
+    }
+    while let Some(written) = writes.join_next().await {
+        written.unwrap();
     }
     client.close().await;
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::bounds::Cycles;
 use crate::directory::prefix;
 use crate::kill::new_ledger;
-use crate::load::{Load, SharedLedger};
+use crate::load::{Load, SharedLedger, bulk};
 use crate::server::Setup;
 use crate::survey::settle;
 
@@ -60,6 +60,10 @@ async fn cycle(
         Err(ended) => return vec![format!("it did not start: {ended:?}")],
     };
     let armed = volume.arm().unwrap();
+    if rng.below(6) == 0 {
+        // More than the log takes: the cut may come while entries are moved.
+        bulk(&server, ledger).await;
+    }
     let target = rng.below(ACKNOWLEDGED_MAX) as u64 + 1;
     let mut load = Load::start(&server, ledger, seed, target).await;
     load.reached().await;
