@@ -93,6 +93,11 @@ impl Service {
         self.engine.durable()
     }
 
+    /// As [`Engine::flush`].
+    pub fn flush(&self) {
+        self.engine.flush();
+    }
+
     /// As [`Engine::on_durable`].
     pub fn on_durable(&self, wake: Wake) {
         self.engine.on_durable(wake);

@@ -220,6 +220,10 @@ impl Engine for DiskEngine {
         self.store.progress.durable()
     }
 
+    fn flush(&self) {
+        self.store.staging.flush();
+    }
+
     fn on_durable(&self, wake: Wake) {
         self.store.progress.on_durable(wake);
     }

@@ -65,6 +65,10 @@ pub trait Engine: Send + Sync + 'static {
         }
     }
 
+    /// Begins to make durable what was executed. Whoever shows outcomes calls this when it has no
+    /// more to execute for the moment: until then the engine may gather.
+    fn flush(&self) {}
+
     /// Has `wake` called from now on whenever [`Engine::durable`] changes.
     fn on_durable(&self, wake: Wake) {
         drop(wake);

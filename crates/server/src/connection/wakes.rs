@@ -5,7 +5,7 @@
 //! on that thread. Whoever registers and then asks the store once more misses nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::task::Waker;
 use std::thread::ThreadId;
 
@@ -31,6 +31,9 @@ struct Lane {
     /// How many of them are to be woken.
     armed: AtomicUsize,
     changed: Notify,
+    /// Whether somebody has begun to wait since the store was asked to flush, who says so by `flush`.
+    waits_anew: AtomicBool,
+    flush: Notify,
     slots: Mutex<Slots>,
 }
 
@@ -60,6 +63,8 @@ impl Wakes {
         service.on_durable(Arc::new(move || changed.on_change()));
         let task = Arc::clone(&lane).run(Arc::clone(service));
         threads.tasks.spawn(task);
+        let task = Arc::clone(&lane).flush(Arc::clone(service));
+        threads.tasks.spawn(task);
         threads.lanes.push((here, Arc::clone(&lane)));
         Place::new(lane)
     }
@@ -80,6 +85,18 @@ impl Lane {
         loop {
             self.changed.notified().await;
             self.wake(service.durable());
+        }
+    }
+
+    /// Has the store flush once the connections that are ready now have executed what they read, so
+    /// that their writes share a sync.
+    async fn flush(self: Arc<Self>, service: Arc<Service>) {
+        loop {
+            self.flush.notified().await;
+            tokio::task::yield_now().await;
+            // Relaxed: both sides are on this thread.
+            self.waits_anew.store(false, Ordering::Relaxed);
+            service.flush();
         }
     }
 
@@ -130,6 +147,9 @@ impl Place {
             self.lane.armed.fetch_add(1, Ordering::Relaxed);
         }
         drop(slots);
+        if !self.lane.waits_anew.swap(true, Ordering::Relaxed) {
+            self.lane.flush.notify_one();
+        }
         fence(Ordering::SeqCst);
     }
 }

@@ -27,6 +27,7 @@ impl Waiter {
     /// When it has failed.
     #[track_caller]
     pub(super) fn wait(&self, engine: &dyn Engine, after: Position) {
+        engine.flush();
         if is_durable(engine, after) {
             return;
         }

@@ -85,6 +85,7 @@ pub(super) fn run(store: &Store) {
 /// One round.
 fn round(store: &Store) -> Result<(), BaseError> {
     let cut = store.staging.lock().last();
+    store.staging.flush();
     if cut == store.base.position() {
         return Ok(());
     }
@@ -93,6 +94,7 @@ fn round(store: &Store) -> Result<(), BaseError> {
     }
     carry_dirty(store)?;
     let staged = store.staging.lock().last();
+    store.staging.flush();
     // Not only durable as promised: what the base has must not be lost from the log, and what is
     // given back must not be all there is.
     if !store.progress.wait_durable(staged) || !store.sync_log(staged) {

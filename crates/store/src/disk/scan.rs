@@ -79,6 +79,7 @@ impl Store {
             self.rounds.wait_for_one(CAPTURE_PATIENCE);
         }
         let moment = self.moment(now, ScanRange::default(), usize::MAX)?;
+        self.staging.flush();
         if !self.progress.wait_durable(moment.after) {
             return Err(StoreError::Unavailable);
         }

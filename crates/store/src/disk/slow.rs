@@ -53,6 +53,7 @@ impl Store {
                     }
                     done(page);
                 });
+                self.staging.flush();
                 self.progress.when_durable(after, show);
             }
         }
@@ -69,6 +70,7 @@ impl Store {
             let (outcomes, after) = self.execute_each(now, &ops);
             (BatchOutcome::Done(outcomes), after)
         };
+        self.staging.flush();
         let show = Box::new(move |durable: bool| {
             done(if durable {
                 outcome

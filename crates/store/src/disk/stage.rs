@@ -12,6 +12,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 /// With more than this waiting for the disk, writes wait, too.
 const STAGED_BYTES_MAX: usize = 16 << 20;
 
+/// With this much waiting, the flusher begins without being asked: a few hundred small writes.
+const GROUP_BYTES: usize = 32 << 10;
+
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
@@ -128,9 +131,21 @@ impl Staging {
         self.stage.lock()
     }
 
-    /// Gives the stage back, and wakes the flusher if there is something for it.
+    /// Gives the stage back. The flusher is woken when much waits; what is less waits for
+    /// [`Staging::flush`], so that what is executed together becomes durable together.
     #[inline]
-    pub(super) fn unlock(&self, mut stage: MutexGuard<'_, Stage>) {
+    pub(super) fn unlock(&self, stage: MutexGuard<'_, Stage>) {
+        if stage.buffer.len() >= GROUP_BYTES {
+            self.wake_flusher(stage);
+        }
+    }
+
+    /// Wakes the flusher if there is something for it.
+    pub(super) fn flush(&self) {
+        self.wake_flusher(self.stage.lock());
+    }
+
+    fn wake_flusher(&self, mut stage: MutexGuard<'_, Stage>) {
         let wake = stage.flusher_waits && !stage.buffer.is_empty();
         stage.flusher_waits &= !wake;
         drop(stage);

@@ -61,6 +61,10 @@ impl Engine for Kept {
         self.engine.durable()
     }
 
+    fn flush(&self) {
+        self.engine.flush();
+    }
+
     fn on_durable(&self, wake: Wake) {
         self.engine.on_durable(wake);
     }

@@ -102,6 +102,10 @@ impl Engine for PanicEngine {
         self.0.durable()
     }
 
+    fn flush(&self) {
+        self.0.flush();
+    }
+
     fn on_durable(&self, wake: Wake) {
         self.0.on_durable(wake);
     }

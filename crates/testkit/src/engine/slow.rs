@@ -181,6 +181,10 @@ impl Engine for SlowEngine {
         self.inner.durable()
     }
 
+    fn flush(&self) {
+        self.inner.flush();
+    }
+
     fn on_durable(&self, wake: Wake) {
         self.inner.on_durable(wake);
     }
