@@ -37,6 +37,8 @@ cargo xtask tidy                     rules of the house that no compiler checks
 cargo xtask test [ARGS]              all tests and doctests; ARGS go to the test runner
 cargo xtask bench [ARGS]             release build, then the standard set of kv-bench
 cargo xtask bench --counts           instructions of one small frame, against the baseline
+cargo xtask bench --publish [DIR]    everything the tables tell, JSON and plots; --quick tries it
+cargo xtask bench --profile          where the server's time goes, by perf; adds up to 100
 cargo xtask bench --comparisons      formats, compression, suites, multiplexing; writes the tables
 cargo xtask crash [TEST] [OPTIONS]   kills, power cuts, faults and damage: 1,000 cycles of each
 cargo xtask fuzz --smoke             every fuzz target for a few seconds, and the canary

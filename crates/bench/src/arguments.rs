@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::driver::{Load, Refill};
 use crate::results::Shape;
-use crate::system::Kind;
+use crate::system::{Durability, Kind};
 use crate::trial::Timing;
 use crate::workload::Choice;
 
@@ -32,6 +32,11 @@ pub enum Command {
     Compare(StandardArguments),
     /// The standard shapes on kv-server and on an echo server of raw system calls, in turns.
     Floor(StandardArguments),
+    /// Durable writes beside Redis's, and reads of the disk engine, hot beside the memory engine's and
+    /// cold.
+    Durable(DurableArguments),
+    /// Where the server's time goes with small reads: shares of one run under `perf record`.
+    Profile(ProfileArguments),
     /// Throughput by connections with the point of saturation, then latency by load.
     Sweep(SweepArguments),
     /// kv-server through the public client, one client shared by many tasks.
@@ -65,7 +70,16 @@ pub struct TimingArguments {
     /// Runs; what is told is their median, figure by figure.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// One short run of everything on few keys: shows that it can be measured, and nothing else.
+    #[arg(long, conflicts_with_all = ["duration", "warm_up", "runs"])]
+    pub quick: bool,
 }
+
+/// Keys and idle connections of `--quick`.
+const QUICK_KEYS: u64 = 20_000;
+const QUICK_IDLE: usize = 100;
+/// How long servers are left alone before their memory is read.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// The longest run that may be asked for.
 const SECONDS_MAX: f64 = 3_600.0;
@@ -76,6 +90,14 @@ impl TimingArguments {
     /// # Errors
     /// When a run would take no time or more than an hour.
     pub fn timing(&self) -> Result<Timing> {
+        if self.quick {
+            return Ok(Timing {
+                warm_up: Duration::from_millis(50),
+                duration: Duration::from_millis(200),
+                runs: 1,
+                settle: Duration::from_millis(200),
+            });
+        }
         for (name, seconds, least) in [
             ("--duration", self.duration, 0.01),
             ("--warm-up", self.warm_up, 0.0),
@@ -90,7 +112,28 @@ impl TimingArguments {
             warm_up: Duration::from_secs_f64(self.warm_up),
             duration: Duration::from_secs_f64(self.duration),
             runs: self.runs,
+            settle: SETTLE,
         })
+    }
+
+    /// As many keys as were asked for, or few.
+    #[must_use]
+    pub fn keys(&self, asked: u64) -> u64 {
+        if self.quick {
+            asked.min(QUICK_KEYS)
+        } else {
+            asked
+        }
+    }
+
+    /// As many idle connections as were asked for, or few.
+    #[must_use]
+    pub fn idle(&self, asked: usize) -> usize {
+        if self.quick {
+            asked.min(QUICK_IDLE)
+        } else {
+            asked
+        }
     }
 }
 
@@ -279,6 +322,72 @@ pub struct StandardArguments {
     /// How long and how often.
     #[command(flatten)]
     pub timing: TimingArguments,
+    /// Where each side runs.
+    #[command(flatten)]
+    pub pin: PinArguments,
+}
+
+/// `kv-bench durable`.
+#[derive(Debug, Args)]
+pub struct DurableArguments {
+    /// The program of kv-server; by default the one beside this program, or on the path.
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// When writes are acknowledged: Redis's appendfsync always, everysec or no beside it.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Durability::Always])]
+    pub durability: Vec<Durability>,
+    /// Where the servers' own directories are made; the system's directory for temporary files by
+    /// default.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub directory: Option<PathBuf>,
+    /// Only shapes whose name contains this; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Keys that are written, and read hot.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
+    /// Keys of cold reads.
+    #[arg(long, default_value_t = 3_000_000)]
+    pub cold_keys: u64,
+    /// The table in front of the disk for cold reads, in MiB: a small part of what is stored.
+    #[arg(long, default_value_t = 64, value_name = "MIB")]
+    pub cold_cache: u64,
+    /// Write results to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// How long and how often.
+    #[command(flatten)]
+    pub timing: TimingArguments,
+    /// Where each side runs.
+    #[command(flatten)]
+    pub pin: PinArguments,
+}
+
+/// `kv-bench profile`.
+#[derive(Debug, Args)]
+pub struct ProfileArguments {
+    /// The program of kv-server, with symbols; by default the one beside this program, or on the
+    /// path.
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Connections.
+    #[arg(long, short, default_value_t = 50)]
+    pub connections: usize,
+    /// Requests in flight on each.
+    #[arg(long, short, default_value_t = 64)]
+    pub in_flight: u16,
+    /// Keys that are stored.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub keys: u64,
+    /// Seconds that are sampled.
+    #[arg(long, default_value_t = 8.0, value_name = "SECONDS")]
+    pub duration: f64,
+    /// Also list this many functions, each with the share it was counted to.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub functions: usize,
+    /// Write the shares to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// Where each side runs.
     #[command(flatten)]
     pub pin: PinArguments,

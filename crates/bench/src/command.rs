@@ -10,12 +10,14 @@ use crate::floor::serve_floor;
 use crate::measure;
 use crate::report;
 use crate::results::{Machine, Results};
-use crate::system::{Certificates, Kind, Launch, end_on_signals, find};
+use crate::system::{Certificates, Kind, Launch, Storage, end_on_signals, find};
 use crate::through_client::AllocationCounter;
 
 use suite::Field;
 
 mod client;
+mod durable;
+mod profile;
 mod run;
 mod suite;
 mod sweep;
@@ -43,6 +45,8 @@ pub fn execute_counting(arguments: &Arguments, counter: Option<AllocationCounter
         Command::Floor(arguments) => suite::execute(Field::Floor, arguments),
         Command::Client(arguments) => client::execute(arguments, counter),
         Command::Report { files, out } => report::write(files, out),
+        Command::Durable(arguments) => durable::execute(arguments),
+        Command::Profile(arguments) => profile::execute(arguments),
         Command::Sweep(arguments) => sweep::execute(arguments),
         Command::FloorServer { port } => serve_floor(*port),
     }
@@ -104,9 +108,13 @@ fn launch(
     let environment = pin.environment()?;
     Ok(Launch {
         kind,
+        name: kind.name().to_owned(),
         // Not the file behind a link: some programs do what the link's name says.
         program: std::path::absolute(&program).unwrap_or(program),
         tls: false,
+        storage: Storage::Memory,
+        password: false,
+        parent: None,
         certificates: certificates.clone(),
         processor: places.server,
         environment: if kind == Kind::Kv {

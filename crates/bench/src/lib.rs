@@ -10,6 +10,7 @@ mod driver;
 mod floor;
 mod latency;
 mod measure;
+mod profile;
 mod protocol;
 mod report;
 mod results;

@@ -20,6 +20,12 @@ impl Process {
         Self(pid)
     }
 
+    /// Its id.
+    #[must_use]
+    pub(crate) const fn id(self) -> u32 {
+        self.0
+    }
+
     /// This process.
     #[must_use]
     pub(crate) fn own() -> Self {

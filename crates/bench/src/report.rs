@@ -26,12 +26,19 @@ pub(crate) fn write(files: &[impl AsRef<Path>], directory: &Path) -> Result<()> 
     std::fs::create_dir_all(directory)
         .with_context(|| format!("making {}", directory.display()))?;
     let mut text = String::from("# Measurements\n");
+    let mut kinds = Vec::new();
     for file in files {
         let file = file.as_ref();
         let json =
             std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-        let results: Results = serde_json::from_str(&json)
+        let mut results: Results = serde_json::from_str(&json)
             .with_context(|| format!("{} is not a result file", file.display()))?;
+        // Several files of one kind have sections and plots of their own.
+        kinds.push(results.kind.clone());
+        let nth = kinds.iter().filter(|kind| **kind == results.kind).count();
+        if nth > 1 {
+            results.kind = format!("{}-{nth}", results.kind);
+        }
         let plots = plot::all(&results, directory)?;
         section(&mut text, &results, &plots);
     }

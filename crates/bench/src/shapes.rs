@@ -7,6 +7,8 @@ use crate::results::Shape;
 pub(crate) struct Group {
     /// What is stored, and whether there is TLS: shape fields that all members have in common.
     pub base: Shape,
+    /// Whether memory per entry is measured too.
+    pub memory: bool,
     /// The shapes, each with its name.
     pub shapes: Vec<(String, Shape)>,
 }
@@ -14,9 +16,9 @@ pub(crate) struct Group {
 /// Who is measured decides what can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Only kv: suites and batches too.
+    /// Only kv: all suites.
     Ours,
-    /// Every system.
+    /// Every system, batches where it has them.
     Everyone,
     /// What can be asked of an echo server: reads, of one kind.
     Floor,
@@ -47,6 +49,42 @@ fn both(base: &Shape, sizes: &[(usize, u16)], also: &str) -> Vec<(String, Shape)
         .collect()
 }
 
+/// Durable writes, each acknowledged when the server was told to.
+#[must_use]
+pub(crate) fn durable(durability: &str, keys: u64) -> Group {
+    let base = Shape {
+        keys,
+        ..Shape::default()
+    };
+    let shapes = [(1, 1), (50, 1), (1000, 1), (50, 64)].map(|(connections, in_flight)| {
+        let shape = sized(&base, connections, in_flight);
+        named("set", shape, &format!(" {durability}"))
+    });
+    Group {
+        shapes: shapes.to_vec(),
+        memory: false,
+        base,
+    }
+}
+
+/// Reads of stored entries, `also` saying where those are.
+#[must_use]
+pub(crate) fn reads(also: &str, keys: u64, sizes: &[(usize, u16)]) -> Group {
+    let base = Shape {
+        keys,
+        ..Shape::default()
+    };
+    let shapes = sizes.iter().map(|&(connections, in_flight)| {
+        let shape = sized(&base, connections, in_flight);
+        named("get", shape, &format!(" {also}"))
+    });
+    Group {
+        shapes: shapes.collect(),
+        memory: false,
+        base,
+    }
+}
+
 /// The standard shapes: 16-byte keys, 64-byte values from `keys` keys, and then larger values, TLS,
 /// suites and batches.
 #[must_use]
@@ -67,6 +105,8 @@ pub(crate) fn standard(audience: Audience, keys: u64) -> Vec<Group> {
                 named("set", shape, &format!(" suite {suite}")),
             ]);
         }
+    }
+    if audience != Audience::Floor {
         let batched = Shape {
             batch: 100,
             ..sized(&base, 50, 1)
@@ -93,18 +133,22 @@ pub(crate) fn standard(audience: Audience, keys: u64) -> Vec<Group> {
     let mut groups = vec![
         Group {
             shapes: small,
+            memory: audience != Audience::Floor,
             base,
         },
         Group {
             shapes: both(&kib, &[(50, 64)], " 1 KiB"),
+            memory: audience != Audience::Floor,
             base: kib,
         },
         Group {
             shapes: both(&large, &[(1, 16)], " 64 KiB"),
+            memory: false,
             base: large,
         },
         Group {
             shapes: both(&tls, &[(50, 1), (1, 64), (50, 64)], " TLS"),
+            memory: false,
             base: tls,
         },
     ];
@@ -131,8 +175,8 @@ mod tests {
                     assert!(names.insert(name.clone()), "{name}");
                     let stored = |s: &Shape| (s.keys, s.key_bytes, s.value_bytes, s.tls);
                     assert_eq!(stored(&shape), stored(&group.base), "{name}");
-                    let plain = shape.batch == 1 && shape.suite == 1;
-                    assert!(plain || audience == Audience::Ours, "{name}");
+                    assert!(shape.suite == 1 || audience == Audience::Ours, "{name}");
+                    assert!(shape.batch == 1 || audience != Audience::Floor, "{name}");
                 }
             }
             assert!(names.contains("get 50x64"));

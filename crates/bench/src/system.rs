@@ -23,6 +23,7 @@ use crate::trial;
 mod certificates;
 mod children;
 mod launch;
+mod storage;
 
 pub(crate) use certificates::Certificates;
 use children::Guard;
@@ -30,8 +31,13 @@ use launch::Prepared;
 
 pub(crate) use children::end_on_signals;
 pub(crate) use launch::{Launch, find};
+pub(crate) use storage::{Storage, ensure_on_disk};
+
+pub(crate) use storage::Durability;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that uses less than a twentieth of a processor for this long has nothing to do.
+const CALM: Duration = Duration::from_millis(500);
 /// Between two looks whether a server answers yet.
 const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
@@ -57,6 +63,18 @@ impl Kind {
         !matches!(self, Self::Floor)
     }
 
+    /// Whether it can be told to keep what is written on disk.
+    #[must_use]
+    pub(crate) const fn persists(self) -> bool {
+        matches!(self, Self::Kv | Self::Redis | Self::Valkey)
+    }
+
+    /// Whether the driver can ask it for many operations in one request.
+    #[must_use]
+    pub(crate) const fn batches(self) -> bool {
+        matches!(self, Self::Kv | Self::Redis | Self::Valkey)
+    }
+
     /// The name in results.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -75,12 +93,16 @@ impl Kind {
 pub(crate) struct Target {
     /// What it is.
     pub kind: Kind,
+    /// Its name in results.
+    pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
     /// The authority of its certificate.
     pub authority: Option<CertificateDer<'static>>,
     /// The key to sign with.
     pub key: Option<NativeKey>,
+    /// What Redis wants to hear before anything else.
+    pub password: Option<String>,
     /// Its process, if it is known and on this machine.
     pub process: Option<Process>,
 }
@@ -131,7 +153,11 @@ impl Server {
     /// When it cannot be started, ends early, or does not answer in ten seconds; what it wrote is
     /// told.
     pub(crate) fn start(launch: &Launch) -> Result<Self> {
-        let directory = tempfile::tempdir().context("a directory for the server")?;
+        let directory = match &launch.parent {
+            Some(parent) => tempfile::tempdir_in(parent),
+            None => tempfile::tempdir(),
+        };
+        let directory = directory.context("a directory for the server")?;
         Self::start_in(launch, directory)
     }
 
@@ -217,6 +243,25 @@ impl Server {
     pub(crate) fn settle(&self, time: Duration) -> Result<()> {
         ensure!(!self.ends_within(time)?, "{} ended", self.description);
         Ok(())
+    }
+
+    /// Waits until the server has nothing to do any more, such as carrying entries to where they stay;
+    /// at most `longest`. False when it is still at work then.
+    ///
+    /// # Errors
+    /// When it ends meanwhile.
+    pub(crate) fn calm(&self, longest: Duration) -> Result<bool> {
+        let begun = Instant::now();
+        let mut before = self.process().cpu()?;
+        while begun.elapsed() < longest {
+            self.settle(CALM)?;
+            let now = self.process().cpu()?;
+            if now.saturating_sub(before) < CALM / 20 {
+                return Ok(true);
+            }
+            before = now;
+        }
+        Ok(false)
     }
 
     /// Its process.

@@ -21,6 +21,8 @@ pub struct Timing {
     pub duration: Duration,
     /// How many runs the medians are of.
     pub runs: usize,
+    /// How long servers are left alone before their memory is read.
+    pub settle: Duration,
 }
 
 /// Something to be done with whatever codec a target speaks.
@@ -43,7 +45,8 @@ fn dispatch<T: Task>(target: &Target, suite: u8, tls: bool, task: T) -> Result<T
         }
         Kind::Redis | Kind::Valkey => {
             let endpoint = target.endpoint(tls, Resp::ALPN)?;
-            task.with(&endpoint, Resp::default)
+            let password = target.password.clone();
+            task.with(&endpoint, move || Resp::new(password.clone()))
         }
         Kind::Floor => {
             let endpoint = target.endpoint(tls, Echo::ALPN)?;

@@ -25,7 +25,7 @@ pub(super) fn execute(
     let launch = launch(Kind::Kv, program, places, &arguments.pin, &certificates)?;
     let server = Server::start(&launch)?;
     let base = Shape {
-        keys: arguments.keys,
+        keys: arguments.timing.keys(arguments.keys),
         suite: arguments.suite,
         ..Shape::default()
     };

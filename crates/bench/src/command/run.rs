@@ -84,9 +84,11 @@ fn running(arguments: &RunArguments, address: std::net::SocketAddr) -> Result<Ta
     };
     Ok(Target {
         kind: arguments.system,
+        name: arguments.system.name().to_owned(),
         address,
         authority,
         key,
+        password: None,
         process: arguments.pid.map(Process::new),
     })
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::turns::Turns;
+use super::turns::{SetUp, Turns};
 use super::{Places, launch, machine, publish, tell};
 use crate::arguments::StandardArguments;
 use crate::results::Results;
@@ -45,6 +45,15 @@ impl Field {
     }
 }
 
+const fn set_up(name: &'static str, suite: u8, tls: bool, password: bool) -> SetUp {
+    SetUp {
+        name,
+        suite,
+        tls,
+        password,
+    }
+}
+
 pub(super) fn execute(field: Field, arguments: &StandardArguments) -> Result<()> {
     let timing = arguments.timing.timing()?;
     let kinds = field.kinds();
@@ -67,7 +76,7 @@ pub(super) fn execute(field: Field, arguments: &StandardArguments) -> Result<()>
     }
     let mut turns = Turns {
         only: arguments.only.clone(),
-        idle: arguments.idle,
+        idle: arguments.timing.idle(arguments.idle),
         ..Turns::new(launches, timing)
     };
     let audience = match field {
@@ -81,14 +90,20 @@ pub(super) fn execute(field: Field, arguments: &StandardArguments) -> Result<()>
     }
     match field {
         Field::Ours => turns.set_ups(&[
-            ("set-up with suite 1", 1, false),
-            ("set-up with suite 2", 2, false),
-            ("set-up with TLS", 1, true),
+            set_up("set-up with suite 1", 1, false, false),
+            set_up("set-up with suite 2", 2, false, false),
+            set_up("set-up with TLS", 1, true, false),
         ])?,
-        Field::Everyone => turns.set_ups(&[("set-up", 1, false), ("set-up with TLS", 1, true)])?,
+        // kv has its key in all of them.
+        Field::Everyone => turns.set_ups(&[
+            set_up("set-up", 1, false, false),
+            set_up("set-up with a password", 1, false, true),
+            set_up("set-up with TLS", 1, true, false),
+            set_up("set-up with TLS and a password", 1, true, true),
+        ])?,
         Field::Floor => {}
     }
-    for group in standard(audience, arguments.keys) {
+    for group in standard(audience, arguments.timing.keys(arguments.keys)) {
         turns.group(group)?;
     }
     let mut machine = machine(places, systems);

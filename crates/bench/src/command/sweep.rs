@@ -52,7 +52,7 @@ pub(super) fn execute(arguments: &SweepArguments) -> Result<()> {
         .map(Server::start)
         .collect::<Result<Vec<Server>>>()?;
     let base = Shape {
-        keys: arguments.keys,
+        keys: arguments.timing.keys(arguments.keys),
         in_flight: arguments.in_flight,
         ..Shape::default()
     };
@@ -82,7 +82,7 @@ pub(super) fn execute(arguments: &SweepArguments) -> Result<()> {
 
 /// What requests wait at shares of the greatest throughput, with as many connections as that takes.
 fn by_load(turns: &mut Turns, server: &Server, base: &Shape) -> Result<()> {
-    let system = server.target.kind.name();
+    let system = &server.target.name;
     let Some((connections, greatest)) = saturation(&turns.records, system) else {
         return Ok(());
     };

@@ -13,11 +13,22 @@ use crate::system::{Kind, Launch, Server};
 use crate::trial::Timing;
 use crate::{table, trial};
 
-/// How long idle connections are left alone before their memory is read.
-const SETTLE: Duration = Duration::from_secs(3);
-/// How long sessions are opened one after the other, in each run.
-const SET_UP: Duration = Duration::from_secs(1);
+/// How long sessions are opened one after the other in each run, at most.
+const SET_UP_MAX: Duration = Duration::from_secs(1);
+/// How long a server may go on with what is left of being filled.
+const CALM_MAX: Duration = Duration::from_secs(60);
 const MB: f64 = 1e6;
+
+/// A way of opening a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetUp {
+    pub(super) name: &'static str,
+    /// Of kv.
+    pub(super) suite: u8,
+    pub(super) tls: bool,
+    /// Whether Redis wants a password; those that have none are left out then.
+    pub(super) password: bool,
+}
 
 /// What is measured, on whom, and what has come of it.
 pub(super) struct Turns {
@@ -51,32 +62,32 @@ impl Turns {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 
-    fn figure(&mut self, kind: Kind, name: &str, readings: Vec<f64>, unit: &str) -> Result<()> {
-        let figure = Figure::new(kind.name(), name, readings, unit);
-        tell(&format!(
-            "{name}, {}: {:.2} {unit}",
-            kind.name(),
-            figure.median
-        ))?;
+    fn figure(&mut self, system: &str, name: &str, readings: Vec<f64>, unit: &str) -> Result<()> {
+        let figure = Figure::new(system, name, readings, unit);
+        tell(&format!("{name}, {system}: {:.2} {unit}", figure.median))?;
         self.figures.push(figure);
         Ok(())
     }
 
     /// Every system's server. One of the others that does not start (built without TLS, say) is left
     /// out with a note; ours must start.
-    fn servers(&mut self, tls: bool) -> Result<Vec<Server>> {
+    fn servers(&mut self, tls: bool, password: bool) -> Result<Vec<Server>> {
         let mut servers = Vec::new();
         for launch in &self.launches {
             let launch = Launch {
                 tls,
+                password,
                 ..launch.clone()
             };
+            if password && launch.kind == Kind::Memcached {
+                continue;
+            }
             match Server::start(&launch) {
                 Ok(server) => servers.push(server),
                 Err(error) if launch.kind == Kind::Kv => return Err(error),
                 Err(error) => {
                     let with = if tls { " with TLS" } else { "" };
-                    let note = format!("{}{with} is left out: {error:#}", launch.kind.name());
+                    let note = format!("{}{with} is left out: {error:#}", launch.name);
                     tell(&note)?;
                     self.notes.push(note);
                 }
@@ -99,7 +110,7 @@ impl Turns {
                 server = server.restart(&launch)?;
                 readings.push(server.started_in.as_secs_f64() * 1e3);
             }
-            self.figure(launch.kind, name, readings, "ms")?;
+            self.figure(&launch.name, name, readings, "ms")?;
         }
         Ok(())
     }
@@ -113,43 +124,48 @@ impl Turns {
             if !self.wants(&rss) && !self.wants(&each) {
                 continue;
             }
-            for server in self.servers(tls)? {
-                let kind = server.target.kind;
-                server.settle(SETTLE)?;
+            let settle = self.timing.settle;
+            for server in self.servers(tls, false)? {
+                let system = &server.target.name;
+                server.settle(settle)?;
                 let idle = server.process().rss_bytes()? as f64;
-                self.figure(kind, &rss, vec![idle / MB], "MB")?;
+                self.figure(system, &rss, vec![idle / MB], "MB")?;
                 let shape = Shape {
                     connections: self.idle,
                     tls,
                     ..Shape::default()
                 };
-                let settle = &mut || server.settle(SETTLE);
+                let settle = &mut || server.settle(settle);
                 let bytes = trial::idle_connections(&server.target, &shape, settle)?;
-                self.figure(kind, &each, vec![bytes / 1024.0], "KiB")?;
+                self.figure(system, &each, vec![bytes / 1024.0], "KiB")?;
             }
         }
         Ok(())
     }
 
     /// What opening a session costs.
-    pub(super) fn set_ups(&mut self, set_ups: &[(&str, u8, bool)]) -> Result<()> {
-        for &(name, suite, tls) in set_ups {
+    pub(super) fn set_ups(&mut self, set_ups: &[SetUp]) -> Result<()> {
+        let time = self.timing.duration.min(SET_UP_MAX);
+        for set_up in set_ups {
+            let &SetUp {
+                name, suite, tls, ..
+            } = set_up;
             if !self.wants(name) {
                 continue;
             }
-            let servers = self.servers(tls)?;
+            let servers = self.servers(tls, set_up.password)?;
             let mut readings: Vec<(Vec<f64>, Vec<f64>)> = vec![Default::default(); servers.len()];
             for _ in 0..self.timing.runs {
                 for (server, (rates, cpus)) in servers.iter().zip(&mut readings) {
-                    let (rate, cpu) = trial::set_up(&server.target, suite, tls, SET_UP)?;
+                    let (rate, cpu) = trial::set_up(&server.target, suite, tls, time)?;
                     rates.push(rate);
                     cpus.extend(cpu);
                 }
             }
             for (server, (rates, cpus)) in servers.iter().zip(readings) {
-                let kind = server.target.kind;
-                self.figure(kind, name, rates, "per second")?;
-                self.figure(kind, &format!("{name}, server CPU"), cpus, "us")?;
+                let system = &server.target.name;
+                self.figure(system, name, rates, "per second")?;
+                self.figure(system, &format!("{name}, server CPU"), cpus, "us")?;
             }
         }
         Ok(())
@@ -157,10 +173,13 @@ impl Turns {
 
     /// Shapes that share what is stored.
     pub(super) fn group(&mut self, group: Group) -> Result<()> {
-        let Group { base, shapes } = group;
-        let memory = format!("RSS per entry of {} + {}", base.key_bytes, base.value_bytes);
-        let memory =
-            (base.value_bytes <= 1_024 && !base.tls && self.wants(&memory)).then_some(memory);
+        let Group {
+            base,
+            memory,
+            shapes,
+        } = group;
+        let name = format!("RSS per entry of {} + {}", base.key_bytes, base.value_bytes);
+        let memory = (memory && self.wants(&name)).then_some(name);
         let shapes: Vec<_> = shapes
             .into_iter()
             .filter(|(name, _)| self.wants(name))
@@ -168,15 +187,23 @@ impl Turns {
         if shapes.is_empty() && memory.is_none() {
             return Ok(());
         }
-        let servers = self.servers(base.tls)?;
+        let servers = self.servers(base.tls, false)?;
         for server in servers.iter().filter(|server| server.target.kind.stores()) {
             let before = server.process().rss_bytes()?;
             trial::fill(&server.target, &base)?;
             if let Some(name) = &memory {
-                server.settle(SETTLE)?;
+                server.settle(self.timing.settle)?;
                 let bytes = server.process().rss_bytes()?.saturating_sub(before);
                 let each = bytes as f64 / base.keys as f64;
-                self.figure(server.target.kind, name, vec![each], "bytes")?;
+                self.figure(&server.target.name, name, vec![each], "bytes")?;
+            }
+        }
+        for server in &servers {
+            if !server.calm(CALM_MAX)? {
+                let name = &server.target.name;
+                let note = format!("{name} was still at work on what it was filled with");
+                tell(&note)?;
+                self.notes.push(note);
             }
         }
         for (name, shape) in shapes {
@@ -194,12 +221,18 @@ impl Turns {
                 let Some(server) = servers.get(index) else {
                     continue;
                 };
+                if shape.batch > 1 && !server.target.kind.batches() {
+                    continue;
+                }
                 let run = trial::run(&server.target, shape, &self.timing, trial::seed(nth))?;
                 runs.entry(index).or_default().push(run);
             }
         }
-        for (server, runs) in servers.iter().zip(runs.into_values()) {
-            let system = server.target.kind.name();
+        for (index, runs) in runs {
+            let Some(server) = servers.get(index) else {
+                continue;
+            };
+            let system = &server.target.name;
             let record = trial::recorded(system, name, shape, runs);
             tell(&format!(
                 "{name}, {system}: {}",

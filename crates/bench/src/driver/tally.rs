@@ -160,6 +160,11 @@ impl Tally {
         use kv_proto::Opcode;
         let value = match answer {
             Answer::Value { value, .. } => value,
+            Answer::Compared(right) => {
+                self.errors.wrong_value += u64::from(!right);
+                return *right;
+            }
+            Answer::Done if request.verb == Verb::Set => return true,
             Answer::Refused => {
                 self.errors.refused += 1;
                 return false;

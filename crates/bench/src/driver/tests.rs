@@ -194,7 +194,7 @@ fn an_open_loop_sends_what_was_due() {
 #[test]
 fn protocols_without_batches_refuse_them() {
     let fake = Fake::resp();
-    let mut driver = Driver::connect(&fake.endpoint(), 1, Resp::default).unwrap();
+    let mut driver = Driver::connect(&fake.endpoint(), 1, Echo::default).unwrap();
     let batched = Plan {
         batch: 2,
         ..plan(Load::Closed)

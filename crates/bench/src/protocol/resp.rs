@@ -1,8 +1,9 @@
-//! RESP version 2, as Redis and Valkey speak it: GET and SET, answered in the order asked.
+//! RESP version 2, as Redis and Valkey speak it: GET and SET, and for batches MGET and MSET, answered
+//! in the order asked.
 
 use std::collections::VecDeque;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Answer, Protocol, Slot};
 use crate::workload::{Data, Request, Verb};
@@ -13,11 +14,56 @@ const BULK_BYTES_MAX: usize = 512 << 20;
 /// The codec of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Resp {
-    order: VecDeque<Slot>,
+    order: VecDeque<Sent>,
     key: Vec<u8>,
+    password: Option<String>,
+    /// Answers to what opens the session that are not there yet.
+    opening: u8,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+struct Sent {
+    slot: Slot,
+    /// The whole answer to MGET, to compare with.
+    array: Option<Vec<u8>>,
 }
 
 impl Resp {
+    /// With what the server wants to hear first, if it wants anything.
+    pub(crate) fn new(password: Option<String>) -> Self {
+        Self {
+            password,
+            ..Self::default()
+        }
+    }
+
+    /// MGET or MSET of the keys of a batch; the answer that is right.
+    fn batch(&mut self, request: &Request, data: &Data, out: &mut Vec<u8>) -> Option<Vec<u8>> {
+        let count = usize::try_from(request.count).unwrap_or(0);
+        let get = request.verb == Verb::Get;
+        if get {
+            length(b'*', count + 1, out);
+            out.extend_from_slice(b"$4\r\nMGET\r\n");
+        } else {
+            length(b'*', 2 * count + 1, out);
+            out.extend_from_slice(b"$4\r\nMSET\r\n");
+        }
+        let mut array = Vec::new();
+        length(b'*', count, &mut array);
+        for nth in 0..request.count {
+            let index = data.member(request, nth);
+            self.key.clear();
+            data.write_key(index, &mut self.key);
+            Self::bulk(&self.key, out);
+            let value = if get { &mut array } else { &mut *out };
+            length(b'$', data.value_bytes(), value);
+            data.write_value(index, value);
+            value.extend_from_slice(b"\r\n");
+        }
+        get.then_some(array)
+    }
+
     fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
         length(b'$', bytes.len(), out);
         out.extend_from_slice(bytes);
@@ -99,22 +145,31 @@ fn reply(input: &[u8]) -> Result<Option<(Answer<'_>, &[u8])>> {
 
 impl Protocol for Resp {
     const ALPN: Option<&'static [u8]> = None;
-    const BATCHES: bool = false;
+    const BATCHES: bool = true;
 
     fn open(&mut self, _: Option<[u8; 32]>, out: &mut Vec<u8>) -> Result<()> {
+        self.opening = 1;
+        if let Some(password) = &self.password {
+            self.opening = 2;
+            out.extend_from_slice(b"*2\r\n$4\r\nAUTH\r\n");
+            Self::bulk(password.as_bytes(), out);
+        }
         out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
         Ok(())
     }
 
     fn opened(&mut self, input: &mut &mut [u8], _: &mut Vec<u8>) -> Result<bool> {
-        let Some((answer, rest)) = reply(input)? else {
-            return Ok(false);
-        };
-        if !matches!(answer, Answer::Done) {
-            bail!("the server did not answer PING");
+        while self.opening > 0 {
+            let Some((answer, rest)) = reply(input)? else {
+                return Ok(false);
+            };
+            if !matches!(answer, Answer::Done) {
+                bail!("the server refused AUTH or PING");
+            }
+            let used = input.len() - rest.len();
+            consume(input, used);
+            self.opening -= 1;
         }
-        let used = input.len() - rest.len();
-        consume(input, used);
         Ok(true)
     }
 
@@ -127,9 +182,11 @@ impl Protocol for Resp {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         if request.count != 1 {
-            bail!("RESP has no batches here");
+            let array = self.batch(request, data, out);
+            self.order.push_back(Sent { slot, array });
+            return Ok(());
         }
-        self.order.push_back(slot);
+        self.order.push_back(Sent { slot, array: None });
         self.key.clear();
         data.write_key(request.first, &mut self.key);
         match request.verb {
@@ -156,9 +213,30 @@ impl Protocol for Resp {
         each: &mut impl FnMut(Slot, Answer<'_>),
     ) -> Result<()> {
         let mut rest: &[u8] = input;
-        while let Some((answer, after)) = reply(rest)? {
-            let slot = self.order.pop_front().context("a reply to nothing")?;
-            each(slot, answer);
+        loop {
+            // An array is compared as a whole; what does not begin as one may be an error.
+            if let Some(array) = self.order.front().and_then(|sent| sent.array.as_ref())
+                && rest.first() == Some(&b'*')
+            {
+                let Some((answer, after)) = rest.split_at_checked(array.len()) else {
+                    break;
+                };
+                let right = answer == array.as_slice();
+                ensure!(
+                    right,
+                    "the answer to MGET is not the values that were stored"
+                );
+                if let Some(sent) = self.order.pop_front() {
+                    each(sent.slot, Answer::Compared(right));
+                }
+                rest = after;
+                continue;
+            }
+            let Some((answer, after)) = reply(rest)? else {
+                break;
+            };
+            let sent = self.order.pop_front().context("a reply to nothing")?;
+            each(sent.slot, answer);
             rest = after;
         }
         let used = input.len() - rest.len();
@@ -197,8 +275,8 @@ mod tests {
         let bytes = b"$5\r\nhello\r\n+OK\r\n$-1\r\n-ERR no\r\n".to_vec();
         for cut in 0..=bytes.len() {
             let mut resp = Resp {
-                order: (0..4).collect(),
-                key: Vec::new(),
+                order: (0..4).map(|slot| Sent { slot, array: None }).collect(),
+                ..Resp::default()
             };
             let mut seen = Vec::new();
             let (mut front, mut back) = (bytes[..cut].to_vec(), bytes[cut..].to_vec());
@@ -218,6 +296,70 @@ mod tests {
             assert_eq!(seen[2].1, "Missing");
             assert_eq!(seen[3], (3, "Refused".to_owned()));
         }
+    }
+
+    #[test]
+    fn a_batch_is_mget_or_mset_and_its_answer_is_compared_whole() {
+        let data = Data::new(100, crate::workload::Choice::Uniform, 4, 8).unwrap();
+        let request = |verb| Request {
+            verb,
+            first: 7,
+            count: 2,
+        };
+        let mut resp = Resp::default();
+        let mut sets = Vec::new();
+        resp.request(0, &request(Verb::Set), &data, &mut sets)
+            .unwrap();
+        assert!(sets.starts_with(b"*5\r\n$4\r\nMSET\r\n$4\r\n"));
+        let mut gets = Vec::new();
+        resp.request(1, &request(Verb::Get), &data, &mut gets)
+            .unwrap();
+        assert!(gets.starts_with(b"*3\r\n$4\r\nMGET\r\n$4\r\n"));
+        let mut replies = b"+OK\r\n*2\r\n".to_vec();
+        for nth in 0..2 {
+            replies.extend_from_slice(b"$8\r\n");
+            data.write_value(data.member(&request(Verb::Get), nth), &mut replies);
+            replies.extend_from_slice(b"\r\n");
+        }
+        let mut wrong = replies.clone();
+        let mut seen = Vec::new();
+        let whole = replies.len();
+        let mut input = &mut replies[..whole - 1];
+        let mut each = |slot, answer: Answer<'_>| seen.push((slot, format!("{answer:?}")));
+        resp.replies(&mut input, &mut Vec::new(), &mut each)
+            .unwrap();
+        assert!(input.starts_with(b"*2"), "it waits for the rest");
+        let mut input = &mut replies[5..];
+        resp.replies(&mut input, &mut Vec::new(), &mut each)
+            .unwrap();
+        let expected = [(0, "Done".to_owned()), (1, "Compared(true)".to_owned())];
+        assert_eq!(seen, expected);
+
+        resp.request(1, &request(Verb::Get), &data, &mut gets)
+            .unwrap();
+        wrong[whole - 3] ^= 1;
+        let mut input = &mut wrong[5..];
+        assert!(
+            resp.replies(&mut input, &mut Vec::new(), &mut |_, _| {})
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_password_comes_before_anything_else() {
+        let mut resp = Resp::new(Some("secret".into()));
+        let mut out = Vec::new();
+        resp.open(None, &mut out).unwrap();
+        assert!(out.starts_with(b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n*1\r\n"));
+        let mut half = b"+OK\r\n".to_vec();
+        let opened = resp.opened(&mut half.as_mut_slice(), &mut out).unwrap();
+        assert!(!opened, "PING is not answered yet");
+        let mut rest = b"+PONG\r\n".to_vec();
+        assert!(resp.opened(&mut rest.as_mut_slice(), &mut out).unwrap());
+        let mut resp = Resp::new(Some("wrong".into()));
+        resp.open(None, &mut out).unwrap();
+        let mut no = b"-WRONGPASS\r\n".to_vec();
+        assert!(resp.opened(&mut no.as_mut_slice(), &mut out).is_err());
     }
 
     #[test]

@@ -107,6 +107,22 @@ fn a_sweep_has_a_plot_by_load_and_the_floor_a_share() {
 }
 
 #[test]
+fn two_files_of_one_kind_have_plots_of_their_own() {
+    let results = Results {
+        kind: "durable".into(),
+        records: vec![record("kv", "set 1x1", 10.0, Load::Closed)],
+        ..Results::default()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("in.json");
+    std::fs::write(&file, serde_json::to_string(&results).unwrap()).unwrap();
+    write(&[&file, &file], directory.path()).unwrap();
+    for name in ["durable-throughput.svg", "durable-2-throughput.svg"] {
+        assert!(directory.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn what_is_no_result_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("x.json");

@@ -1,4 +1,4 @@
-//! How each system is started: nothing stored on disk, one worker, listening on loopback only.
+//! How each system is started: one worker, listening on loopback only.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -6,22 +6,30 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kv_proto::Secret;
 
-use super::{Certificates, Kind, Target};
+use super::{Certificates, Kind, Storage, Target};
 
 /// A server to be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     /// What it is.
     pub kind: Kind,
+    /// Its name in results: that of its kind, unless one kind is measured in two ways.
+    pub name: String,
     /// Its program.
     pub program: PathBuf,
     /// Whether it listens with TLS.
     pub tls: bool,
     /// For TLS.
     pub certificates: Certificates,
+    /// Where it keeps what is written.
+    pub storage: Storage,
+    /// Whether Redis wants a password first. kv wants its key in any case.
+    pub password: bool,
+    /// The directory in which it is given one of its own; the system's when absent.
+    pub parent: Option<PathBuf>,
     /// The processor it may use; all when absent.
     pub processor: Option<usize>,
     /// Added to its environment.
@@ -68,13 +76,14 @@ impl Launch {
             .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
             .unwrap_or_default();
         let first = version.lines().next().unwrap_or_default();
+        let storage = self.storage.describe(self.kind);
         let settings = match self.kind {
-            Kind::Kv => "memory engine, log level warn, no admin listener",
-            Kind::Redis | Kind::Valkey => "--save '' --appendonly no",
-            Kind::Memcached => "-t 1 -m 8192 -I 2m",
-            Kind::Floor => "echo on raw system calls",
+            Kind::Kv => format!("{storage}, log level warn, no admin listener"),
+            Kind::Redis | Kind::Valkey => storage,
+            Kind::Memcached => "-t 1 -m 8192 -I 2m".to_owned(),
+            Kind::Floor => "echo on raw system calls".to_owned(),
         };
-        let mut text = format!("{}: {first}; {settings}", self.kind.name());
+        let mut text = format!("{}: {first}; {settings}", self.name);
         for (name, value) in &self.environment {
             let _ = write!(text, " {name}={value}");
         }
@@ -88,15 +97,26 @@ impl Launch {
         if self.tls {
             self.certificates.write(directory)?;
         }
+        ensure!(
+            self.storage == Storage::Memory || self.kind.persists(),
+            "{} keeps nothing on disk",
+            self.kind.name()
+        );
         let mut command = Command::new(&self.program);
+        let mut password = None;
         let key = match self.kind {
             Kind::Kv => Some(self.kv(&mut command, directory, address)?),
             Kind::Redis | Kind::Valkey => {
                 self.redis(&mut command, directory, address);
+                if self.password {
+                    let secret = random_hex()?;
+                    command.args(["--requirepass", &secret]);
+                    password = Some(secret);
+                }
                 None
             }
             Kind::Floor => {
-                anyhow::ensure!(!self.tls, "the floor has no TLS");
+                ensure!(!self.tls, "the floor has no TLS");
                 command.args(["floor-server", &address.port().to_string()]);
                 None
             }
@@ -111,9 +131,11 @@ impl Launch {
             .current_dir(directory);
         let target = Target {
             kind: self.kind,
+            name: self.name.clone(),
             address,
             authority: self.tls.then(|| self.certificates.authority.clone()),
             key,
+            password,
             process: None,
         };
         Ok(Prepared { command, target })
@@ -137,7 +159,9 @@ impl Launch {
         };
         let secret = Secret::from_hex(&digits).context("the key is in hex")?;
         let config = directory.join("kv.toml");
-        std::fs::write(&config, kv_config(address, self.tls)).context("the configuration")?;
+        let storage = self.storage.of_kv(directory);
+        std::fs::write(&config, kv_config(address, self.tls, &storage))
+            .context("the configuration")?;
         command
             .arg("--config")
             .arg(&config)
@@ -153,7 +177,8 @@ impl Launch {
             (address.port(), 0)
         };
         command
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1"])
+            .args(self.storage.of_redis())
             .args(["--daemonize", "no", "--maxclients", "10000"])
             .args(["--port", &plain.to_string()])
             .arg("--dir")
@@ -194,7 +219,7 @@ impl Launch {
     }
 }
 
-fn kv_config(address: SocketAddr, tls: bool) -> String {
+fn kv_config(address: SocketAddr, tls: bool, storage: &str) -> String {
     let files = if tls {
         "[tls]\ncert_file = \"server.pem\"\nkey_file = \"server.key\"\n"
     } else {
@@ -206,7 +231,7 @@ fn kv_config(address: SocketAddr, tls: bool) -> String {
          [protocol]\nsuites = [\"hmac-sha256\", \"x25519-aes256ctr-hmac-sha256\", \"checksum\"]\n\
          [auth]\nanonymous = [\"read\", \"write\"]\n\
          [[auth.keys]]\nid = \"bench\"\nsecret_file = \"bench.key\"\nroles = [\"admin\"]\n\
-         [storage]\nengine = \"memory\"\n[log]\nlevel = \"warn\"\n{files}"
+         {storage}[log]\nlevel = \"warn\"\n{files}"
     )
 }
 

@@ -7,8 +7,12 @@ use super::*;
 fn launch(program: &str) -> Launch {
     Launch {
         kind: Kind::Redis,
+        name: "redis".into(),
         program: program.into(),
         tls: false,
+        storage: Storage::Memory,
+        password: false,
+        parent: None,
         certificates: Certificates::new().unwrap(),
         processor: None,
         environment: Vec::new(),
@@ -61,9 +65,11 @@ fn a_server_that_ends_at_once_is_told_with_what_it_said() {
 fn load_is_put_on_this_machine_only() {
     let target = Target {
         kind: Kind::Redis,
+        name: "redis".into(),
         address: "192.0.2.1:6379".parse().unwrap(),
         authority: None,
         key: None,
+        password: None,
         process: None,
     };
     let error = target.endpoint(false, None).unwrap_err();
@@ -74,9 +80,11 @@ fn load_is_put_on_this_machine_only() {
 fn tls_without_an_authority_is_refused() {
     let target = Target {
         kind: Kind::Redis,
+        name: "redis".into(),
         address: "127.0.0.1:6379".parse().unwrap(),
         authority: None,
         key: None,
+        password: None,
         process: None,
     };
     assert!(target.endpoint(true, None).is_err());
