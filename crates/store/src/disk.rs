@@ -33,6 +33,8 @@ mod stage;
 mod state;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use config::{DiskConfig, Durability, OpenError, UnknownDurability};

@@ -3,11 +3,11 @@
 //! A round takes every entry that was dirty when it began, each key once, whatever became of it in
 //! between. What it may rely on, and what it must not lose:
 //!
-//! * Only states that are durable in the log are carried: the base never knows more than recovery
-//!   would.
+//! * Only states that the log has on the disk are carried, whatever was promised: the base never
+//!   knows more than recovery would.
 //! * An entry that was overwritten since the round began is carried with its new state, or, if that
-//!   is not durable yet, not at all. Before log is given back, everything staged until the end of
-//!   the walk is durable: the state that was left out is in the log that stays.
+//!   is not on the disk yet, not at all. Before log is given back, everything staged until the end
+//!   of the walk is: the state that was left out is in the log that stays.
 
 use super::counters::add;
 use super::open::WINDOW_BLOB;
@@ -83,13 +83,13 @@ pub(super) fn run(store: &Store) {
 }
 
 /// One round.
-fn round(store: &Store) -> Result<(), BaseError> {
+pub(super) fn round(store: &Store) -> Result<(), BaseError> {
     let cut = store.staging.lock().last();
     store.staging.flush();
     if cut == store.base.position() {
         return Ok(());
     }
-    if !store.progress.wait_durable(cut) {
+    if !store.progress.wait_durable(cut) || !store.sync_log(cut) {
         return Ok(());
     }
     carry_dirty(store)?;
@@ -120,7 +120,7 @@ fn round(store: &Store) -> Result<(), BaseError> {
 
 /// Carries everything that is dirty now, in the order of the keys: the base takes it at a quarter
 /// of the cost then.
-fn carry_dirty(store: &Store) -> Result<(), BaseError> {
+pub(super) fn carry_dirty(store: &Store) -> Result<(), BaseError> {
     let keys = Keys::of(store);
     let sorted = keys.sorted();
     let mut rest = &*sorted;
@@ -133,14 +133,20 @@ fn carry_dirty(store: &Store) -> Result<(), BaseError> {
         let count = rest.iter().take(BATCH_ENTRIES).take_while(fits).count();
         let (batch, others) = rest.split_at(count.max(1));
         rest = others;
-        carry_batch(store, batch)?;
+        carry_keys(store, batch, &mut || {})?;
     }
     Ok(())
 }
 
-/// Carries those of `keys` that are dirty and durable.
-fn carry_batch(store: &Store, keys: &[&[u8]]) -> Result<(), BaseError> {
-    let through = store.progress.through();
+/// Carries those of `keys` that are dirty and on the disk in the log. What is only acknowledged may
+/// be lost in a power cut, and older writes with it: the base must not keep it then. `under_way` is
+/// called while entries are neither in the base nor clean.
+pub(super) fn carry_keys(
+    store: &Store,
+    keys: &[&[u8]],
+    under_way: &mut dyn FnMut(),
+) -> Result<(), BaseError> {
+    let through = store.sentinel.through();
     let now = store.clock.latest();
     let looks: Vec<_> = keys.iter().map(|key| Op::Get { key }).collect();
     let mut parcels = Vec::with_capacity(keys.len());
@@ -165,6 +171,7 @@ fn carry_batch(store: &Store, keys: &[&[u8]]) -> Result<(), BaseError> {
             true
         });
         bytes = 0;
+        under_way();
         let _handing_over = store.handing_over.lock();
         deliver(&store.base, &store.common, &parcels)?;
         add(&store.counters.carried, parcels.len() as u64);
@@ -335,16 +342,19 @@ pub(super) fn carry_replayed(
                 now,
                 patient: true,
             };
-            // As if the base had nothing: what is clean need not stay.
-            shard.clean(call, parcel.key, parcel.version, There::Nothing);
+            shard.clean(call, parcel.key, parcel.version, parcel.there());
+            if let Some(at) = shard.table.find(parcel.hash, parcel.key) {
+                shard.forget(call, at);
+            }
         }
     }
     Ok(())
 }
 
-/// Puts the answers to named operations into the base that were recorded since the last round.
-fn carry_windows(store: &Store) -> Result<(), BaseError> {
-    let through = Position::of_version(store.progress.through());
+/// Puts the answers to named operations into the base that were recorded since the last round, and
+/// whose effects are on the disk in the log.
+pub(super) fn carry_windows(store: &Store) -> Result<(), BaseError> {
+    let through = Position::of_version(store.sentinel.through());
     let changed = store.staging.lock().windows.take_changed();
     for client in changed {
         let name = [WINDOW_BLOB, &client].concat();
@@ -359,15 +369,31 @@ fn carry_windows(store: &Store) -> Result<(), BaseError> {
 
 /// Removes what has expired in the base, as long as there is any and nothing else to do.
 fn sweep(store: &Store) -> Result<(), BaseError> {
+    sweep_with(store, &mut |_| {})
+}
+
+/// As [`sweep`]; `under_way` is called for each key between its release and its removal.
+pub(super) fn sweep_with(store: &Store, under_way: &mut dyn FnMut(&[u8])) -> Result<(), BaseError> {
     let now = store.clock.latest();
+    let mut going: Vec<Box<[u8]>> = Vec::new();
     let mut may_remove = |key: &[u8]| {
         let call = store.call_for(key, now, false);
-        store.with_shard(call, |shard| shard.let_go(call, key)) == Some(true)
+        let may = store.with_shard(call, |shard| shard.let_go(call, key)) == Some(true);
+        if may {
+            going.push(key.into());
+            under_way(key);
+        }
+        may
     };
     let _handing_over = store.handing_over.lock();
     let swept = store
         .base
         .sweep(now.unix_ms(), SWEEP_ITEMS, &mut may_remove)?;
+    // Between the question and the removal a reader may have found the entry in the base.
+    for key in going {
+        let call = store.call_for(&key, now, false);
+        store.with_shard(call, |shard| shard.gone(call, &key));
+    }
     add(&store.counters.expired, swept.removed);
     if swept.more {
         store.rounds.ask_sweep();

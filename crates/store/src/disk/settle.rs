@@ -95,7 +95,10 @@ impl Shard {
             entry.set(Mark::Stored, !removed);
             entry.set(Mark::Plain, now_there == There::Plain);
             entry.set(Mark::Unsure, false);
-            let carried = entry.has(Mark::Dirty) && entry.entry().version == version;
+            // An entry that has expired meanwhile may have become a mark of the same version.
+            let carried = entry.has(Mark::Dirty)
+                && entry.entry().version == version
+                && (removed || !entry.has(Mark::Absent));
             if carried && removed && !entry.has(Mark::Absent) {
                 expired += 1;
             }
@@ -118,6 +121,30 @@ impl Shard {
             call.common.budget.release(key_bytes(key));
         }
         if removed {
+            self.forget(call, at);
+        }
+    }
+
+    /// Notes that the base has removed the expired entry of `key`, which [`Shard::let_go`] let go.
+    /// Somebody may have read it there in between: what is clean is not true any more.
+    pub(super) fn gone(&mut self, call: Call<'_>, key: &[u8]) {
+        self.cleaned += 1;
+        let Some(at) = self.table.find(call.hash, key) else {
+            return;
+        };
+        let changed = self.table.change(at, |entry| {
+            let before = Dirt::of(entry);
+            for mark in [Mark::Stored, Mark::Plain, Mark::Unsure] {
+                entry.set(mark, false);
+            }
+            (before, Dirt::of(entry), entry.has(Mark::Dirty))
+        });
+        let Some((before, after, dirty)) = changed else {
+            return;
+        };
+        self.dirt -= before;
+        self.dirt += after;
+        if !dirty {
             self.forget(call, at);
         }
     }

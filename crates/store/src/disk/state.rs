@@ -29,6 +29,11 @@ impl Sentinel {
         self.synced.fetch_max(position, Ordering::Relaxed);
     }
 
+    /// Up to here the log is on the disk, whatever was promised.
+    pub(super) fn through(&self) -> u64 {
+        self.synced.load(Ordering::Relaxed)
+    }
+
     /// Writes the file if it would say something new.
     pub(super) fn write(&self, clock_ms: u64) -> io::Result<()> {
         self.update(clock_ms, |_| {})

@@ -84,10 +84,8 @@ impl Store {
 
 impl Shard {
     /// Whether the base may remove the expired entry of `key`: not while the table has something
-    /// newer. What the table has of it goes, too.
+    /// newer. What the table has of it goes, too. [`Shard::gone`] follows when it was removed.
     pub(super) fn let_go(&mut self, call: Call<'_>, key: &[u8]) -> bool {
-        // Whoever reads the base at this moment must look again.
-        self.cleaned += 1;
         let Some(at) = self.table.find(call.hash, key) else {
             return true;
         };
