@@ -9,7 +9,9 @@ use super::store::{Store, illegal, is_legal};
 use crate::table::{EntryBox, Mark, Plan, Reply, is_due, plan};
 use crate::{Atomic, Now, Op, Outcome, Position, Sink, StoreError};
 use parking_lot::MutexGuard;
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 
 /// What was decided about one operation.
@@ -38,6 +40,21 @@ impl Locked<'_> {
             .binary_search_by_key(&shard, |(number, _)| *number)
             .ok()?;
         self.shards.get_mut(place).map(|(_, guard)| &mut **guard)
+    }
+}
+
+/// A sink that panics only when the batch is applied: never half of it.
+struct Careful<'s> {
+    sink: &'s mut dyn Sink,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl Sink for Careful<'_> {
+    fn outcome(&mut self, index: usize, outcome: Outcome<'_>, after: Position) {
+        if self.panic.is_none() {
+            let show = AssertUnwindSafe(|| self.sink.outcome(index, outcome, after));
+            self.panic = catch_unwind(show).err();
+        }
     }
 }
 
@@ -92,6 +109,7 @@ impl Store {
                 return (Atomic::NotNow, Position::START);
             }
         }
+        let now = self.now_for(now, patient);
         let calls: Vec<_> = ops
             .iter()
             .map(|op| self.call_for(op.key(), now, patient))
@@ -122,10 +140,12 @@ impl Store {
             return (Atomic::NotNow, Position::START);
         }
         let mut after = draft.after;
-        if !draft.latest.is_empty() {
+        let writes = !draft.latest.is_empty();
+        if writes {
             stage.at(now.unix_ms());
             stage.skip_to(first + ops.len() as u64 - 1);
         }
+        let mut sink = Careful { sink, panic: None };
         for (index, (step, (op, call))) in draft
             .steps
             .into_iter()
@@ -134,9 +154,18 @@ impl Store {
         {
             let position = first + index as u64;
             if let Some(shard) = locked.shard(call.shard) {
-                let depends = apply(shard, *call, op, step, position, stage, (index, sink));
+                let depends = apply(shard, *call, op, step, position, stage, (index, &mut sink));
                 after = after.max(depends);
             }
+        }
+        // Not before: what the batch needs must stay in the table.
+        for call in calls.iter().filter(|_| writes) {
+            if let Some(shard) = locked.shard(call.shard) {
+                shard.evict(*call, 0, None);
+            }
+        }
+        if let Some(panic) = sink.panic {
+            resume_unwind(panic);
         }
         (Atomic::Applied, Position::of_version(after))
     }

@@ -43,6 +43,7 @@ impl Store {
         if self.takes_no_writes(stage) {
             return Some((BatchOutcome::Failed(StoreError::Unavailable), 0));
         }
+        let now = self.now_for(now, true);
         match stage.windows.check(now, id) {
             Verdict::New => {}
             Verdict::Repeat(stored, position) => {

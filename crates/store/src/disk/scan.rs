@@ -34,6 +34,7 @@ impl Store {
     ) -> (ScannedPage, u64) {
         let mut items = Vec::new();
         let mut after = 0;
+        let now = self.now_for(now, true);
         let end = self.fill(now, range, limits, &mut items, &mut after);
         let end = end.unwrap_or_else(Page::Failed);
         (ScannedPage { items, end }, after)
@@ -48,7 +49,8 @@ impl Store {
         depends: &mut u64,
     ) -> Result<Page, StoreError> {
         let items_max = limits.items.clamp(1, PAGE_ITEMS_MAX);
-        let mut bytes_left = limits.bytes.min(PAGE_BYTES_MAX);
+        // The first entry always fits.
+        let mut bytes_left = limits.bytes.clamp(1, PAGE_BYTES_MAX);
         let mut range = range.clone();
         loop {
             let moment = self.moment(now, range.as_range(), items_max + SPARE_KEYS)?;

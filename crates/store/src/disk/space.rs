@@ -14,17 +14,8 @@ impl Shard {
     /// `keep`.
     pub(super) fn has_space(&mut self, call: Call<'_>, bytes: usize, keep: Option<usize>) -> bool {
         let limit = call.common.limit_bytes;
-        let over = |budget: &Budget| budget.used() + bytes as u64 > limit;
-        if !over(&call.common.budget) {
+        if self.evict(call, bytes, keep) {
             return true;
-        }
-        for _ in 0..EVICTION_STEPS {
-            if !self.step_hand(call, keep) {
-                break;
-            }
-            if !over(&call.common.budget) {
-                return true;
-            }
         }
         let slack = if call.patient { limit / 4 } else { limit / 16 };
         if call.common.budget.used() + bytes as u64 <= limit + slack || call.patient {
@@ -32,6 +23,22 @@ impl Shard {
         }
         call.common.stalls.fetch_add(1, Ordering::Relaxed);
         false
+    }
+
+    /// Evicts until `bytes` more are within the limit, but not the entry at `keep`, and only a
+    /// bounded number of steps. Whether they are.
+    pub(super) fn evict(&mut self, call: Call<'_>, bytes: usize, keep: Option<usize>) -> bool {
+        let limit = call.common.limit_bytes;
+        let over = |budget: &Budget| budget.used() + bytes as u64 > limit;
+        for _ in 0..EVICTION_STEPS {
+            if !over(&call.common.budget) {
+                return true;
+            }
+            if !self.step_hand(call, keep) {
+                return false;
+            }
+        }
+        !over(&call.common.budget)
     }
 
     /// Moves the hand of the eviction clock over one entry. Says no when there is none to pass.

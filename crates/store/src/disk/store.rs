@@ -115,7 +115,7 @@ impl Store {
                     return false;
                 }
             }
-            let call = self.call(hash, now, patient);
+            let call = self.call(hash, self.now_for(now, patient), patient);
             match self.shards.get(call.shard) {
                 Some(locked) => {
                     let mut shard = locked.lock();
@@ -150,6 +150,17 @@ impl Store {
             hash,
             now,
             patient,
+        }
+    }
+
+    /// The time for an operation that came at `now`. One that had to wait is executed at the time
+    /// of its execution: what has been seen to expire meanwhile must not come back.
+    #[inline]
+    pub(super) fn now_for(&self, now: Now, patient: bool) -> Now {
+        if patient {
+            self.clock.advance(now)
+        } else {
+            now
         }
     }
 

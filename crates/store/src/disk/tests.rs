@@ -6,9 +6,11 @@ use super::store::Store;
 use super::{carrier, open};
 use crate::table::Mark;
 use crate::{
-    BatchOutcome, Condition, Expiry, Now, Op, OperationId, Outcome, OwnedOutcome, Position, Value,
+    Atomic, BatchOutcome, Condition, Expiry, Now, Op, OperationId, Outcome, OwnedOutcome, Position,
+    Value,
 };
 use kv_log::{Group, Log};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -231,4 +233,102 @@ fn a_log_larger_than_memory_is_read_without_counting_anything_as_expired() {
     assert_eq!(rig.store.keys(), 2_000);
     assert_eq!(expired(&rig.store), 0);
     assert!(rig.dir.path().exists());
+}
+
+/// Panics at its n-th outcome.
+fn fragile(mut left: usize) -> impl FnMut(usize, Outcome<'_>, Position) {
+    move |_, _, _| {
+        assert!(left > 0, "planted");
+        left -= 1;
+    }
+}
+
+#[test]
+fn an_atomic_batch_is_whole_although_its_sink_panics() {
+    let rig = Rig::new(|_| {});
+    let keys: [&[u8]; 3] = [b"a", b"b", b"c"];
+    let ops = keys.map(|key| set(key, b"x", Expiry::Never));
+    let call = || rig.store.run_atomic(NOW, &ops, &mut fragile(1), false);
+    assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+    for key in keys {
+        let found = rig.run(NOW, &[Op::Get { key }]);
+        assert!(matches!(found[..], [OwnedOutcome::Found(_)]), "{found:?}");
+    }
+    let (applied, _) = rig.store.run_atomic(NOW, &ops, &mut fragile(9), false);
+    assert_eq!(applied, Atomic::Applied);
+}
+
+/// Batches alone must not fill memory: what is clean goes for them as well.
+#[test]
+fn atomic_batches_keep_to_the_memory_there_is() {
+    let limit = 256 << 10;
+    let mut rig = Rig::new(|config| config.cache_bytes = limit);
+    for n in 0..4_000_u32 {
+        let key = n.to_be_bytes();
+        let ops = [set(&key, &[1; 500], Expiry::Never)];
+        let (applied, _) = rig.store.run_atomic(NOW, &ops, &mut fragile(1), true);
+        assert_eq!(applied, Atomic::Applied);
+        if n % 64 == 0 {
+            rig.round();
+        }
+    }
+    let used = rig.store.common.budget.used();
+    assert!(used < 2 * limit, "{used} bytes");
+}
+
+/// An operation may wait longer than an entry lives.
+#[test]
+fn what_waited_does_not_bring_back_what_has_expired_meanwhile() {
+    let mut rig = Rig::new(|_| {});
+    rig.run(NOW, &[set(b"key", b"x", until(NOW, 10))]);
+    assert_eq!(
+        rig.run(LATER, &[Op::Get { key: b"key" }]),
+        [OwnedOutcome::Missing]
+    );
+    rig.append(true);
+    for atomic in [false, true] {
+        for operation in [
+            None,
+            Some(OperationId {
+                client: [1; 16],
+                number: u64::from(atomic),
+            }),
+        ] {
+            let ops = vec![crate::op::OwnedOp::Touch {
+                key: bytes::Bytes::from_static(b"key"),
+                expiry: Expiry::Never,
+                condition: Condition::Always,
+            }];
+            let batch = crate::Batch {
+                ops,
+                atomic,
+                operation,
+            };
+            let (done, outcome) = std::sync::mpsc::channel();
+            let complete = Box::new(move |outcome| done.send(outcome).unwrap());
+            rig.store.execute(NOW, batch, complete);
+            rig.append(true);
+            let missing = BatchOutcome::Done(vec![OwnedOutcome::Missing]);
+            assert_eq!(outcome.recv().unwrap(), missing, "{atomic} {operation:?}");
+        }
+    }
+    let range = crate::OwnedRange::default();
+    let limits = crate::PageLimits {
+        items: 9,
+        bytes: 999,
+    };
+    rig.run(LATER, &[set(b"key", b"x", until(LATER, 10))]);
+    rig.store.clock.advance(LATER.plus_ms(10));
+    assert!(rig.store.page(NOW, &range, limits).0.items.is_empty());
+}
+
+#[test]
+fn the_first_entry_fits_every_page() {
+    let rig = Rig::new(|_| {});
+    let keys: [&[u8]; 2] = [b"a", b"b"];
+    rig.run(NOW, &keys.map(|key| set(key, b"x", Expiry::Never)));
+    let range = crate::OwnedRange::default();
+    let limits = crate::PageLimits { items: 9, bytes: 0 };
+    let (page, _) = rig.store.page(NOW, &range, limits);
+    assert_eq!((page.items.len(), page.end), (1, crate::Page::More));
 }

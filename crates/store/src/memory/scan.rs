@@ -48,7 +48,8 @@ impl MemoryEngine {
                 now,
                 shards: &shards,
                 items_left: limits.items.clamp(1, PAGE_ITEMS_MAX),
-                bytes_left: limits.bytes.min(PAGE_BYTES_MAX),
+                // The first entry always fits.
+                bytes_left: limits.bytes.clamp(1, PAGE_BYTES_MAX),
                 expired: &mut expired,
                 visit,
             };
