@@ -21,6 +21,47 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// A server that is running, as the program around this one knows it.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Where it listens. Only what is on this machine is loaded.
+    pub address: std::net::SocketAddr,
+    /// The key's id; `dev` when absent.
+    pub key_id: Option<String>,
+    /// The key file; the one a server makes at its first start when absent.
+    pub key_file: Option<PathBuf>,
+    /// The authority's certificate in PEM, for TLS.
+    pub ca: Option<PathBuf>,
+    /// Speak TLS 1.3.
+    pub tls: bool,
+    /// The suite, if it is asked for.
+    pub suite: Option<u8>,
+}
+
+impl Arguments {
+    /// Measures this server with `run`, which starts none then. What the arguments say themselves
+    /// stays. False when they are not about a running kv-server: of another sub-command, say.
+    pub fn measure_running(&mut self, running: Running) -> bool {
+        let Command::Run(run) = &mut self.command else {
+            return false;
+        };
+        if run.system != Kind::Kv || run.server.is_some() || run.address.is_some() {
+            return false;
+        }
+        run.address = Some(running.address);
+        if run.key_file.is_none() {
+            run.key_file = running.key_file;
+            if let Some(id) = running.key_id {
+                run.key_id = id.into();
+            }
+        }
+        run.ca = run.ca.take().or(running.ca);
+        run.shape.tls |= running.tls;
+        run.shape.suite = running.suite.unwrap_or(run.shape.suite);
+        true
+    }
+}
+
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -21,7 +21,7 @@ mod through_client;
 mod trial;
 mod workload;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, Running};
 pub use command::{execute, execute_counting};
 pub use floor::serve_floor;
 pub use through_client::AllocationCounter;

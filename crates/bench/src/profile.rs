@@ -49,7 +49,7 @@ impl Share {
 }
 
 /// Parts of function names, and what a function with such a name is for. The first that fits counts.
-const RULES: [(&str, Share); 20] = [
+const RULES: [(&str, Share); 21] = [
     ("sys_accept", Share::Accept),
     ("kv_server::accept", Share::Accept),
     ("kv_server::listener", Share::Accept),
@@ -61,6 +61,8 @@ const RULES: [(&str, Share); 20] = [
     ("Opener", Share::Verify),
     ("kv_proto::seal::Sealer", Share::Sign),
     ("Sealer", Share::Sign),
+    // The sealer is inlined into it.
+    ("Outbox::seal", Share::Sign),
     ("kv_proto::seal::write_frame", Share::Encode),
     ("kv_server::connection::reply", Share::Encode),
     ("kv_server::connection::egress", Share::Encode),
@@ -174,7 +176,7 @@ mod tests {
         55d2 kv_server::connection::session::Session<S>::walk
 
         55d0 sha2::sha256::x86::compress
-        55d3 <kv_proto::seal::Sealer>::seal
+        55d3 kv_server::connection::outbox::Outbox::seal
         55d2 kv_server::connection::run::Replies
 
         ffff tcp_sendmsg

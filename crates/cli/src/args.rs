@@ -5,6 +5,7 @@
 //! parses its lines with the same table.
 
 mod admin;
+mod bench;
 mod bulk;
 mod data;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod value;
 use clap::{Parser, Subcommand};
 
 pub(crate) use admin::{ClientsArgs, ClientsCommand, DoctorArgs, InfoArgs, PingArgs};
+pub(crate) use bench::BenchArgs;
 pub(crate) use bulk::{BackupArgs, ExportArgs, ImportArgs, OnError, RestoreArgs};
 pub(crate) use data::{
     Condition, DelArgs, GetArgs, IncrArgs, KeysArgs, MsetArgs, ScanArgs, SetArgs, TouchArgs,
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Find out why there is no connection, and how to get one
     Doctor(DoctorArgs),
+    /// Put load on a server of this machine, and measure it
+    Bench(BenchArgs),
     /// Make a pre-shared key, or print a key's fingerprint
     Keygen(KeygenArgs),
     /// Make certificates for TLS, or show what is in one

@@ -1,6 +1,7 @@
 //! What the commands do: one file each, and the one place that picks the file.
 
 mod backup;
+pub(crate) mod bench;
 mod bulk;
 mod certs;
 mod clients;
@@ -57,6 +58,11 @@ pub(crate) async fn run(app: &mut App, command: Command) -> Result<Exit, CliErro
         Command::Context(ContextCommand::Rm(args)) => context::remove(app, &args),
         Command::Completions(args) => completions::run(&mut app.output, &args),
         Command::Doctor(_) => doctor::run(app).await,
+        // As it must not run inside of a runtime, it is started by `main`, too.
+        Command::Bench(_) => {
+            let error = CliError::usage("the prompt does not measure");
+            Err(error.hint("`kv-cli bench` does, from a shell"))
+        }
         // The prompt is started by `main`, which owns the runtime that it needs.
         Command::Repl => Err(CliError::usage("the prompt cannot be started from here")),
     }

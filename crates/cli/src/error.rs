@@ -83,6 +83,8 @@ impl Code {
     pub(crate) const CONTEXT: Self = Self::new("CONTEXT", Exit::Usage);
     /// A certificate or private key that cannot be used.
     pub(crate) const CERTIFICATE: Self = Self::new("CERTIFICATE", Exit::Usage);
+    /// Something that could not be measured.
+    pub(crate) const BENCH: Self = Self::new("BENCH", Exit::Usage);
     /// A line of an input, or an input, that cannot be used.
     pub(crate) const INPUT: Self = Self::new("INPUT", Exit::Usage);
     /// A backup that is not whole.
@@ -142,12 +144,13 @@ impl Code {
 /// All codes but the server's and that of a closed pipe, which is no failure, as `docs/cli.md` lists
 /// them.
 #[cfg(test)]
-pub(crate) const CODES: [Code; 22] = [
+pub(crate) const CODES: [Code; 23] = [
     Code::USAGE,
     Code::FILE,
     Code::CONTEXT,
     Code::CERTIFICATE,
     Code::IO,
+    Code::BENCH,
     Code::INPUT,
     Code::DAMAGED,
     Code::NOT_EMPTY,

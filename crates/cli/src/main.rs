@@ -90,6 +90,7 @@ fn start(cli: Cli, terminal: Terminal) -> Exit {
     let mut app = App::new(cli.global, terminal);
     let done = match cli.command {
         Some(Command::Repl) => prompt(&mut app),
+        Some(Command::Bench(args)) => commands::bench::run(&mut app, &args),
         Some(command) => with_runtime(Threads::This, |runtime| {
             runtime.block_on(async {
                 let done = Box::pin(commands::run(&mut app, command)).await;

@@ -16,7 +16,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
         &["kv-gateway", "kv-proto", "kv-service", "kv-store"],
     ),
     ("kv-client", &["kv-proto"]),
-    ("kv-cli", &["kv-client"]),
+    // `kv-cli bench` is the load generator under another name.
+    ("kv-cli", &["kv-bench", "kv-client"]),
     ("kv-bench", &["kv-client", "kv-proto"]),
     ("kv-testkit", &["kv-proto", "kv-store"]),
     ("kv-counts", &["kv-proto", "kv-store"]),

@@ -62,6 +62,8 @@ pub(crate) fn find(kind: Kind) -> Option<PathBuf> {
         .into_iter()
         .chain(std::env::split_paths(&path).map(|directory| directory.join(name)))
         .find(|program| program.is_file())
+        // `kv-cli bench` brings the floor along.
+        .or_else(|| (kind == Kind::Floor).then(|| std::env::current_exe().ok())?)
 }
 
 impl Launch {
@@ -117,6 +119,13 @@ impl Launch {
             }
             Kind::Floor => {
                 ensure!(!self.tls, "the floor has no TLS");
+                if self
+                    .program
+                    .file_stem()
+                    .is_some_and(|name| name == "kv-cli")
+                {
+                    command.arg("bench");
+                }
                 command.args(["floor-server", &address.port().to_string()]);
                 None
             }

@@ -18,7 +18,9 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Server",
-        &["ping", "info", "clients", "backup", "restore", "doctor"],
+        &[
+            "ping", "info", "clients", "backup", "restore", "doctor", "bench",
+        ],
     ),
     ("Set-up", &["keygen", "certs", "context", "completions"]),
     ("Prompt", &["repl"]),

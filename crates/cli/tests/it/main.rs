@@ -7,6 +7,7 @@
 )]
 
 mod backup;
+mod bench;
 mod bulk;
 mod certs;
 mod conditions;
