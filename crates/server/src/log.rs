@@ -65,6 +65,9 @@ where
 {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&log.level)?)
+        // A line that cannot be written would be reported on stderr, which panics when it is closed:
+        // whoever read the log has gone, and the server must not go with it.
+        .log_internal_errors(false)
         .with_writer(writer);
     let human = match log.format {
         LogFormat::Human => true,

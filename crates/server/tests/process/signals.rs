@@ -1,12 +1,14 @@
 //! SIGTERM, SIGINT, SIGHUP.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kv_proto::{ErrorCode, Extensions, Opcode, OpcodeByte, Secret, Suite};
 use kv_testkit::raw::{self, RawClient};
 use kv_testkit::wait::within;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 
 use crate::program::{KEY, Program, config, session, try_session, write_key};
@@ -146,4 +148,27 @@ async fn a_hang_up_reads_the_whole_configuration_again() {
     within(app.rest()).await;
     drop((app, writer));
     assert_eq!(program.wait().code, Some(0));
+}
+
+/// The reader of the log has gone: lines that cannot be written must not end what handles signals.
+#[test]
+fn it_ends_when_asked_after_the_reader_of_its_log_has_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    write_key(directory.path(), &KEY);
+    let file = directory.path().join("server.toml");
+    std::fs::write(&file, config("")).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kv-server"))
+        .arg("--config")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("\"ready\"")));
+    drop(log);
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
