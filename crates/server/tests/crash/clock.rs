@@ -65,6 +65,7 @@ async fn what_has_expired_does_not_come_back_when_the_clock_is_set_back_over_a_c
     let engine = open(&dir);
     set(&engine, b"short", Expiry::At(NOW.plus_ms(1_000).unix_ms()));
     let last = set(&engine, b"long", Expiry::At(NOW.plus_ms(60_000).unix_ms()));
+    engine.flush();
     until(async || (engine.durable().through >= last).then_some(())).await;
     assert!(is_there(&engine, NOW, b"short"));
     let later = NOW.plus_ms(2_000);

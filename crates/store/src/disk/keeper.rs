@@ -59,7 +59,7 @@ pub(super) fn run(store: &Store) {
         store.watch_space();
         // The clock matters to those who saw something expire; otherwise an idle store writes
         // nothing.
-        let now_expired = store.expired_total();
+        let now_expired = store.expired_or_shown();
         let clock = if now_expired == expired {
             0
         } else {
@@ -98,9 +98,13 @@ impl Store {
         }
     }
 
-    /// Entries that were removed because they had expired.
-    pub(super) fn expired_total(&self) -> u64 {
-        let shards: u64 = self.shards.iter().map(|shard| shard.lock().expired).sum();
+    /// Entries that were removed because they had expired, and look-ups that were told so.
+    fn expired_or_shown(&self) -> u64 {
+        let count = |shard: &super::store::Lock| {
+            let shard = shard.lock();
+            shard.expired + shard.shown_expired
+        };
+        let shards: u64 = self.shards.iter().map(count).sum();
         shards + read(&self.counters.expired)
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Shard {
     pub(super) misses: u64,
     pub(super) expired: u64,
     pub(super) evicted: u64,
+    /// Look-ups that were told that an entry had expired.
+    pub(super) shown_expired: u64,
     /// How many entries became clean: whoever read the base before may have read too early.
     pub(super) cleaned: u64,
     pub(super) hand: usize,
@@ -78,6 +80,7 @@ impl Shard {
             misses: 0,
             expired: 0,
             evicted: 0,
+            shown_expired: 0,
             cleaned: 0,
             hand: 0,
         }
@@ -137,8 +140,10 @@ impl Shard {
         };
         let entry = lent.entry();
         let after = Position::of_version(entry.version);
-        if lent.has(Mark::Absent) || is_due(entry.expires_at, call.now) {
+        let due = is_due(entry.expires_at, call.now);
+        if due || lent.has(Mark::Absent) {
             self.misses += 1;
+            self.shown_expired += u64::from(due);
             sink.outcome(index, Outcome::Missing, after);
         } else {
             self.hits += 1;
