@@ -1,14 +1,14 @@
 //! Engines that are slow, broken or durable where a test wants it, around an engine that works.
 
-mod durable;
 mod capturing;
+mod durable;
 mod panicking;
 mod slow;
 
 use kv_store::{Op, OwnedOp};
 
-pub use durable::DurableEngine;
 pub use capturing::CaptureEngine;
+pub use durable::DurableEngine;
 pub use panicking::PanicEngine;
 pub use slow::{Gate, SlowEngine};
 
