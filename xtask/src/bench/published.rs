@@ -13,8 +13,8 @@ use crate::workspace::Workspace;
 
 /// Times of one run of a shape, short, as there are many.
 const SHORT: [&str; 4] = ["--duration", "0.6", "--warm-up", "0.15"];
-/// 10,000 samples, which a p99.9 takes, need three seconds of single writes to a disk.
-const LONG: [&str; 4] = ["--duration", "3", "--warm-up", "0.3"];
+/// 10,000 samples, which a p99.9 takes, need some seconds of single writes to a disk.
+const LONG: [&str; 4] = ["--duration", "2.6", "--warm-up", "0.3"];
 
 /// A sub-command of kv-bench, the name of its result file, its own arguments, and whether it takes
 /// times and `--quick`.
@@ -71,7 +71,7 @@ const STEPS: [Step; 9] = [
     Step {
         command: "sweep",
         name: "sweep",
-        arguments: &["--system", "kv", "--system", "redis", "--runs", "3"],
+        arguments: &["--runs", "3"],
         times: Some(&SHORT),
     },
     Step {
