@@ -4,6 +4,7 @@ mod canary;
 mod disk;
 mod lagging;
 mod steps;
+mod stress;
 
 use kv_store::conformance::{cases, check_against_model};
 use kv_store::{Engine, Eviction, MemoryConfig, MemoryEngine};
