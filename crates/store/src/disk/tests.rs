@@ -14,6 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tempfile::TempDir;
 
+mod crash;
+
 const NOW: Now = Now::from_unix_ms(1_000_000_000_000);
 const LATER: Now = Now::from_unix_ms(1_000_000_001_000);
 

@@ -1,7 +1,12 @@
 //! Several threads at once against a disk engine with next to no memory, so that rounds, evictions,
 //! loads and sweeps never stop. Each thread knows what its own keys must hold.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests"
+)]
 
 use super::disk::{NOW, config};
 use kv_store::conformance::Driver;
@@ -18,12 +23,38 @@ const KEYS: u64 = 60;
 const COUNTERS: u64 = 3;
 const PINNED: u64 = 40;
 
+/// What a thread knows of its keys in the end, and what it added to each counter.
+type Left = (BTreeMap<Vec<u8>, Known>, Vec<i64>);
+
 /// What a thread knows of one of its keys.
 #[derive(Clone, Debug)]
 struct Known {
     value: Vec<u8>,
     version: u64,
     expires_at: Option<u64>,
+}
+
+/// A write of one key, and when it began.
+#[derive(Clone)]
+struct Attempt {
+    key: Vec<u8>,
+    value: Vec<u8>,
+    expiry: Expiry,
+    condition: Condition,
+    began: u64,
+}
+
+impl Attempt {
+    fn op(&self, previous: bool) -> Op<'_> {
+        Op::Set {
+            key: &self.key,
+            value: Value::Inline(&self.value),
+            content_type: 1,
+            expiry: self.expiry,
+            condition: self.condition,
+            previous,
+        }
+    }
 }
 
 /// What all threads share.
@@ -66,115 +97,98 @@ impl Worker<'_> {
     }
 
     fn step(&mut self, driver: &mut Driver<'_>) {
-        let n = self.random.below(KEYS);
-        let key = self.key(n);
         let began = self.world.now();
         driver.now = Now::from_unix_ms(began);
-        let len = usize::try_from(self.random.below(300)).unwrap();
-        let number = self.random.below(256);
-        let value = vec![number.to_be_bytes()[7]; len];
-        let expiry = match self.random.below(4) {
-            0 => Expiry::At(began + 1 + self.random.below(400)),
-            _ => Expiry::Never,
-        };
-        let condition = self.condition(&key);
+        let n = self.random.below(KEYS);
+        let key = self.key(n);
+        let attempt = self.attempt(key, began);
         match self.random.below(12) {
-            0..=3 => {
-                let op = set(&key, &value, expiry, condition, false);
-                self.wrote(
-                    &key,
-                    value.clone(),
-                    expiry,
-                    condition,
-                    began,
-                    driver.one(op),
-                );
+            choice @ 0..=4 => {
+                let outcome = driver.one(attempt.op(choice == 4));
+                self.wrote(&attempt, outcome);
             }
-            4 => {
-                let op = set(&key, &value, expiry, condition, true);
-                self.wrote(
-                    &key,
-                    value.clone(),
-                    expiry,
-                    condition,
-                    began,
-                    driver.one(op),
-                );
-            }
-            5 => {
-                let op = Op::Del {
-                    key: &key,
-                    condition: Condition::Always,
-                    previous: false,
-                };
-                let outcome = driver.one(op);
-                let deleted = matches!(outcome, OwnedOutcome::Deleted { .. });
-                assert!(deleted || outcome == OwnedOutcome::Missing, "{outcome:?}");
-                self.presence(&key, deleted, began);
-                self.model.remove(&key);
-            }
-            6 => {
-                let counter = self.random.below(COUNTERS);
-                let outcome = driver.one(Op::Incr {
-                    key: &counter_key(counter),
-                    delta: 3,
-                    expiry: Expiry::Keep,
-                    condition: Condition::Always,
-                });
-                assert!(
-                    matches!(outcome, OwnedOutcome::Counted { .. }),
-                    "{outcome:?}"
-                );
-                self.counted[usize::try_from(counter).unwrap()] += 3;
-            }
-            7 => {
-                let n = self.random.below(KEYS);
-                let other = self.key(n);
-                let ops =
-                    [&key, &other].map(|key| set(key, &value, expiry, Condition::Always, false));
-                let BatchOutcome::Done(outcomes) = driver.atomic(&ops) else {
-                    panic!("a batch without conditions is applied");
-                };
-                for (key, outcome) in [&key, &other].into_iter().zip(outcomes) {
-                    self.wrote(
-                        key,
-                        value.clone(),
-                        expiry,
-                        Condition::Always,
-                        began,
-                        outcome,
-                    );
-                }
-            }
-            8 => {
-                self.operations += 1;
-                let id = OperationId {
-                    client: [u8::try_from(self.id).unwrap(); 16],
-                    number: self.operations,
-                };
-                let ops = [set(&key, &value, expiry, Condition::Always, false)];
-                let first = driver.submit_named(&ops, false, id);
-                assert_eq!(driver.submit_named(&ops, false, id), first);
-                let BatchOutcome::Done(mut outcomes) = first else {
-                    panic!("{first:?}");
-                };
-                let outcome = outcomes.pop().unwrap();
-                self.wrote(
-                    &key,
-                    value.clone(),
-                    expiry,
-                    Condition::Always,
-                    began,
-                    outcome,
-                );
-            }
-            _ => self.check(driver, &key),
+            5 => self.delete(driver, &attempt),
+            6 => self.count(driver),
+            7 => self.write_two(driver, attempt),
+            8 => self.write_named(driver, attempt),
+            _ => self.check(driver, &attempt.key),
         }
         // Time passes, and what has expired is swept by whoever comes by.
         self.world.clock.fetch_add(1, Ordering::SeqCst);
         if self.random.below(16) == 0 {
             self.world.engine.sweep(Now::from_unix_ms(began), 200);
         }
+    }
+
+    fn attempt(&mut self, key: Vec<u8>, began: u64) -> Attempt {
+        let len = usize::try_from(self.random.below(300)).unwrap();
+        let byte = u8::try_from(self.random.below(256)).unwrap();
+        let expiry = match self.random.below(4) {
+            0 => Expiry::At(began + 1 + self.random.below(400)),
+            _ => Expiry::Never,
+        };
+        let condition = self.condition(&key);
+        Attempt {
+            key,
+            value: vec![byte; len],
+            expiry,
+            condition,
+            began,
+        }
+    }
+
+    fn delete(&mut self, driver: &Driver<'_>, attempt: &Attempt) {
+        let outcome = driver.one(super::disk::del(&attempt.key));
+        let deleted = matches!(outcome, OwnedOutcome::Deleted { .. });
+        assert!(deleted || outcome == OwnedOutcome::Missing, "{outcome:?}");
+        self.presence(&attempt.key, deleted, attempt.began);
+        self.model.remove(&attempt.key);
+    }
+
+    fn count(&mut self, driver: &Driver<'_>) {
+        let counter = self.random.below(COUNTERS);
+        let outcome = driver.one(Op::Incr {
+            key: &counter_key(counter),
+            delta: 3,
+            expiry: Expiry::Keep,
+            condition: Condition::Always,
+        });
+        assert!(
+            matches!(outcome, OwnedOutcome::Counted { .. }),
+            "{outcome:?}"
+        );
+        self.counted[usize::try_from(counter).unwrap()] += 3;
+    }
+
+    fn write_two(&mut self, driver: &Driver<'_>, mut first: Attempt) {
+        first.condition = Condition::Always;
+        let mut second = first.clone();
+        let n = self.random.below(KEYS);
+        second.key = self.key(n);
+        let BatchOutcome::Done(outcomes) = driver.atomic(&[first.op(false), second.op(false)])
+        else {
+            panic!("a batch without conditions is applied");
+        };
+        for (attempt, outcome) in [first, second].iter().zip(outcomes) {
+            self.wrote(attempt, outcome);
+        }
+    }
+
+    fn write_named(&mut self, driver: &Driver<'_>, mut attempt: Attempt) {
+        attempt.condition = Condition::Always;
+        self.operations += 1;
+        let id = OperationId {
+            client: [u8::try_from(self.id).unwrap(); 16],
+            number: self.operations,
+        };
+        let ops = [attempt.op(false)];
+        let first = driver.submit_named(&ops, false, id);
+        assert_eq!(driver.submit_named(&ops, false, id), first);
+        let BatchOutcome::Done(mut outcomes) = first else {
+            panic!("{first:?}");
+        };
+        let outcome = outcomes.pop().unwrap();
+        self.wrote(&attempt, outcome);
     }
 
     fn condition(&mut self, key: &[u8]) -> Condition {
@@ -201,15 +215,15 @@ impl Worker<'_> {
         }
     }
 
-    fn wrote(
-        &mut self,
-        key: &[u8],
-        value: Vec<u8>,
-        expiry: Expiry,
-        condition: Condition,
-        began: u64,
-        outcome: OwnedOutcome,
-    ) {
+    fn wrote(&mut self, attempt: &Attempt, outcome: OwnedOutcome) {
+        let Attempt {
+            key,
+            value,
+            expiry,
+            condition,
+            began,
+        } = attempt;
+        let (condition, began) = (*condition, *began);
         let before = self.model.get(key).cloned();
         match outcome {
             OwnedOutcome::Written {
@@ -228,11 +242,11 @@ impl Worker<'_> {
                 }
                 assert!(before.is_none_or(|before| before.version < version));
                 let expires_at = match expiry {
-                    Expiry::At(at) => Some(at),
+                    Expiry::At(at) => Some(*at),
                     Expiry::Never | Expiry::Keep => None,
                 };
                 let known = Known {
-                    value,
+                    value: value.clone(),
                     version,
                     expires_at,
                 };
@@ -260,23 +274,6 @@ impl Worker<'_> {
                 (&known.value[..], known.version)
             );
         }
-    }
-}
-
-fn set<'a>(
-    key: &'a [u8],
-    value: &'a [u8],
-    expiry: Expiry,
-    condition: Condition,
-    previous: bool,
-) -> Op<'a> {
-    Op::Set {
-        key,
-        value: Value::Inline(value),
-        content_type: 1,
-        expiry,
-        condition,
-        previous,
     }
 }
 
@@ -318,6 +315,41 @@ fn scan(world: &World<'_>) -> u64 {
     scans
 }
 
+/// Has all threads take so many steps, and somebody scan meanwhile.
+fn run_threads(world: &World<'_>, steps: u64, seed: u64) -> Vec<Left> {
+    let mut workers = Vec::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|id| {
+                scope.spawn(move || {
+                    let mut worker = Worker {
+                        world,
+                        id,
+                        random: Random(seed * 1_000 + id * 77 + 1),
+                        model: BTreeMap::new(),
+                        counted: vec![0; usize::try_from(COUNTERS).unwrap()],
+                        operations: 0,
+                    };
+                    let mut driver = Driver::new(world.engine);
+                    for _ in 0..steps {
+                        worker.step(&mut driver);
+                    }
+                    (worker.model, worker.counted)
+                })
+            })
+            .collect();
+        let scanner = scope.spawn(|| scan(world));
+        for thread in threads {
+            let ended = thread.join();
+            world.done.store(ended.is_err(), Ordering::SeqCst);
+            workers.push(ended.unwrap());
+        }
+        world.done.store(true, Ordering::SeqCst);
+        assert!(scanner.join().unwrap() > 0);
+    });
+    workers
+}
+
 fn storm(durability: Durability, steps: u64, seed: u64) {
     let dir = TempDir::new().unwrap();
     let config = DiskConfig {
@@ -339,37 +371,7 @@ fn storm(durability: Durability, steps: u64, seed: u64) {
     for n in (1..PINNED).step_by(2) {
         let _gone = driver.one(super::disk::del(&pinned_key(n)));
     }
-    let mut workers = Vec::new();
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|id| {
-                let world = &world;
-                scope.spawn(move || {
-                    let mut worker = Worker {
-                        world,
-                        id,
-                        random: Random(seed * 1_000 + id * 77 + 1),
-                        model: BTreeMap::new(),
-                        counted: vec![0; usize::try_from(COUNTERS).unwrap()],
-                        operations: 0,
-                    };
-                    let mut driver = Driver::new(world.engine);
-                    for _ in 0..steps {
-                        worker.step(&mut driver);
-                    }
-                    (worker.model, worker.counted)
-                })
-            })
-            .collect();
-        let scanner = scope.spawn(|| scan(&world));
-        for thread in threads {
-            let ended = thread.join();
-            world.done.store(ended.is_err(), Ordering::SeqCst);
-            workers.push(ended.unwrap());
-        }
-        world.done.store(true, Ordering::SeqCst);
-        assert!(scanner.join().unwrap() > 0);
-    });
+    let workers = run_threads(&world, steps, seed);
     let stats = engine.disk_stats().unwrap();
     assert!(
         stats.rounds_total > 3 && stats.cold_reads_total > 100,
@@ -404,11 +406,7 @@ fn storm(durability: Durability, steps: u64, seed: u64) {
 }
 
 /// Checks what all threads left; the keys that never expire.
-fn settled(
-    engine: &DiskEngine,
-    now: Now,
-    workers: &[(BTreeMap<Vec<u8>, Known>, Vec<i64>)],
-) -> Vec<Vec<u8>> {
+fn settled(engine: &DiskEngine, now: Now, workers: &[Left]) -> Vec<Vec<u8>> {
     let mut driver = Driver::new(engine);
     driver.now = now;
     let mut live = Vec::new();
