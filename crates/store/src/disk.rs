@@ -48,6 +48,7 @@ use crate::{
 use kv_log::DirLock;
 use parking_lot::Mutex;
 use queue::Job;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -88,16 +89,18 @@ impl DiskEngine {
             ..Threads::default()
         };
         let (shared, log) = (Arc::clone(&store), opened.log);
-        threads.flusher = Some(spawn(
-            "kv-flusher",
-            Box::new(move || flusher::run(&shared, log)),
-        )?);
+        let flush = move || or_fail(&shared, |store| flusher::run(store, log));
+        threads.flusher = Some(spawn("kv-flusher", Box::new(flush))?);
         let shared = Arc::clone(&store);
-        let carrier = spawn("kv-carrier", Box::new(move || carrier::run(&shared)))?;
-        threads.others.push(carrier);
+        let carry = move || {
+            or_fail(&shared, carrier::run);
+            // Nobody waits for rounds that do not come.
+            shared.rounds.close();
+        };
+        threads.others.push(spawn("kv-carrier", Box::new(carry))?);
         let shared = Arc::clone(&store);
-        let keeper = spawn("kv-keeper", Box::new(move || keeper::run(&shared)))?;
-        threads.others.push(keeper);
+        let keep = move || or_fail(&shared, keeper::run);
+        threads.others.push(spawn("kv-keeper", Box::new(keep))?);
         for _ in 0..config.readers.max(1) {
             let shared = Arc::clone(&store);
             let reads = move || slow::run(&shared, &shared.reads);
@@ -141,6 +144,20 @@ impl DiskEngine {
             }
         }
         drop(threads.lock.take());
+    }
+}
+
+/// Runs what everybody else waits for. If it panics, the engine has failed: nobody waits for ever.
+fn or_fail(store: &Store, body: impl FnOnce(&Store)) {
+    if catch_unwind(AssertUnwindSafe(|| body(store))).is_ok() {
+        return;
+    }
+    store.counters.trouble("a thread of the store panicked");
+    // What panicked may be a completion or a wake, and another of them may when it is told.
+    let why = "a thread of the store panicked";
+    let told = catch_unwind(AssertUnwindSafe(|| store.progress.fail(why)));
+    if told.is_err() {
+        store.counters.trouble("telling of that panicked, too");
     }
 }
 

@@ -357,6 +357,31 @@ fn a_directory_is_opened_once() {
 }
 
 #[test]
+fn an_engine_whose_thread_panics_has_failed_and_ends() {
+    let dir = TempDir::new().unwrap();
+    let engine = DiskEngine::open(&config(dir.path())).unwrap();
+    let (ring, rings) = std::sync::mpsc::channel();
+    engine.on_durable(Arc::new(move || {
+        let _ended = ring.send(());
+    }));
+    engine.on_durable(Arc::new(|| panic!("planted")));
+    let mut ignore = |_: usize, _: kv_store::Outcome<'_>, _: Position| {};
+    engine.run(NOW, &[set(b"key", b"x", Expiry::Never)], &mut ignore);
+    engine.flush();
+    let patience = std::time::Duration::from_secs(20);
+    while !engine.durable().failed {
+        rings.recv_timeout(patience).unwrap();
+    }
+    assert!(matches!(engine.health(), Health::Failed(_)));
+    let late = Driver::new(&engine).submit(&[set(b"late", b"x", Expiry::Never)], false);
+    let refused = OwnedOutcome::Failed(StoreError::Unavailable);
+    assert_eq!(late, kv_store::BatchOutcome::Done(vec![refused]));
+    engine.close();
+    drop(engine);
+    assert!(DiskEngine::open(&config(dir.path())).is_ok());
+}
+
+#[test]
 fn a_store_that_lost_its_end_is_refused_unless_that_is_accepted() {
     let dir = TempDir::new().unwrap();
     let mut config = config(dir.path());
