@@ -79,6 +79,9 @@ impl Flusher<'_> {
             }
             Durability::Os => {}
         }
+        if taken.sync_wanted && self.store.durability != Durability::Always {
+            self.sync()?;
+        }
         self.store.progress.raise(taken.last);
         self.look_after(payload.len() as u64);
         Ok(())

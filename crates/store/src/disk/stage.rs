@@ -98,6 +98,8 @@ pub(super) struct Taken {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) time_ms: u64,
+    /// Somebody waits for the log to be synced, whatever was promised.
+    pub(super) sync_wanted: bool,
 }
 
 /// The stage behind its lock.
@@ -222,6 +224,7 @@ impl Staging {
             first: stage.first,
             last: stage.last,
             time_ms: stage.time_ms,
+            sync_wanted: std::mem::take(&mut stage.sync_wanted),
         };
         stage.first = stage.last + 1;
         drop(stage);
@@ -255,12 +258,23 @@ mod tests {
             Taken {
                 first: 11,
                 last: 12,
-                time_ms: 99
+                time_ms: 99,
+                sync_wanted: false,
             }
         );
         assert_eq!(record::records(&buffer).count(), 2);
         let now = std::time::Instant::now();
         assert_eq!(staging.take(&mut buffer, Some(now)), Ok(None));
+        // A sync that is wanted is not forgotten over records that wait.
+        staging.want_sync();
+        let mut stage = staging.lock();
+        let position = stage.take_position();
+        stage.delete(b"c", position);
+        staging.unlock(stage);
+        let taken = staging.take(&mut buffer, None).unwrap().unwrap();
+        assert!(taken.sync_wanted);
+        staging.want_sync();
+        assert_eq!(staging.take(&mut buffer, None), Ok(None));
         staging.close();
         assert_eq!(staging.take(&mut buffer, None), Err(Closed));
     }
