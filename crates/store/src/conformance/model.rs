@@ -392,6 +392,8 @@ impl Model {
                 let text = current.map_or(b"0".as_slice(), |entry| &entry.value);
                 let number = std::str::from_utf8(text)
                     .ok()
+                    // The standard library takes a plus sign; a counter's text has none [P-12.7].
+                    .filter(|text| !text.starts_with('+'))
                     .and_then(|text| text.parse::<i64>().ok());
                 match number.and_then(|number| number.checked_add(delta)) {
                     Some(value) => OwnedOutcome::Counted {
