@@ -158,7 +158,6 @@ fn replay_log(
         common: common(config, &shards, base.position() == 0 && base.keys() == 0),
         shards,
         windows,
-        last: from,
         dirty_max: config.cache_bytes,
     };
     let log_config = LogConfig {
@@ -200,7 +199,6 @@ struct Replay {
     shards: Vec<Shard>,
     common: Common,
     windows: Windows,
-    last: u64,
     /// With more than this in memory, what was read is carried at once.
     dirty_max: u64,
 }
@@ -225,7 +223,6 @@ impl Replay {
                 ),
             }
         }
-        self.last = self.last.max(group.last);
         if self.common.budget.used() > self.dirty_max {
             self.carry(base)?;
         }
